@@ -73,7 +73,7 @@ def test_a_poll_interval_is_spread_to_either_side(seconds: float) -> None:
 PACKAGE = Path(reconciler.__file__).parent
 #: What sleeps, by module and argument, for another cause than a try or a poll.
 OTHER_SLEEPS = {
-    ("daemon/controller.py", "SETTLE"),  # for more news of the same push
+    ("daemon/wake.py", "SETTLE"),  # for more events of the same cause
     ("daemon/forge_loop.py", "PACE"),  # the least between two rounds
     ("daemon/pull_requests.py", "max(PACE, time.monotonic() - began)"),
     ("engines/kubernetes/client.py", "CLOSING"),  # turns of the loop

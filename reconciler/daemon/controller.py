@@ -30,7 +30,7 @@ from reconciler.daemon.retention_sources import RetentionSources
 from reconciler.daemon.scrubber import Scrubber
 from reconciler.daemon.status_pusher import StatusPusher
 from reconciler.daemon.status_store import StatusStore
-from reconciler.daemon.wake import Wake
+from reconciler.daemon.wake import SETTLE, Wake
 from reconciler.engine import Engine, Run
 from reconciler.git import GitError, Mirror, Sources
 from reconciler.metrics import Metrics
@@ -52,9 +52,6 @@ from reconciler.workspace import (
 )
 
 log = structlog.get_logger(__name__)
-
-#: Seconds that a burst of engine events is waited for.
-SETTLE = 0.05
 
 
 class Daemon:
@@ -384,7 +381,7 @@ class Daemon:
         except TimeoutError:
             self.wake.plan = True
         else:
-            await asyncio.sleep(SETTLE)
+            await self.wake.settle()
         self.wake.event.clear()
 
     async def _poll(self) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+#: Seconds that a burst of engine events is waited for.
+SETTLE = 0.05
+
 
 @dataclass(slots=True)
 class Wake:
@@ -26,3 +29,8 @@ class Wake:
         """Ask for a plan: something else that it depends on has changed."""
         self.plan = True
         self.event.set()
+
+    async def settle(self) -> None:
+        """Wait for the rest of a burst; a push, which comes alone, waits for nothing."""
+        if not self.fetch:
+            await asyncio.sleep(SETTLE)
