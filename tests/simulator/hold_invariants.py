@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from reconciler.planner import ObjectStatus, TaskPhase, month_of
 from reconciler.reasons import ReasonCode
 from reconciler.status import COLLECTION_FILE, read_collection
+from reconciler.types import ObjectRef
 from tests.simulator.api_server import Object
 from tests.simulator.cluster import JOB_NAME, is_over, label, lineage_of, over
 from tests.simulator.loop import Process
@@ -72,6 +73,8 @@ class Holds:
         self._used: frozenset[str] = frozenset()
         self._tasks: set[str] = set()
         self._ends: set[str] = set()
+        #: What objects were last recorded with, by a daemon.
+        self._recorded: dict[ObjectRef, frozenset[str]] = {}
         #: When the status branch was last lost or damaged.
         self._forgotten_at = -math.inf
 
@@ -97,12 +100,15 @@ class Holds:
 
     def release(self) -> Iterator[str]:
         """Yield the ids of all holds, which a user releases now."""
-        records = self._world.statuses().values()
+        statuses = self._world.statuses()
+        records = statuses.values()
         budget = any(record.reason == ReasonCode.HELD_BY_BUDGET.value for record in records)
         running = any(record.reason == ReasonCode.HELD_BY_RUNNING.value for record in records)
         # A hold also has objects that wait for another one, or for something else just now.
         held = [record for record in records if record.hold is not None]
         tasks = {key for record in (records if budget else held) for key in _keys(record)}
+        # An object whose status is damaged just now is held with the others.
+        tasks.update(*(keys for ref, keys in self._recorded.items() if ref not in statuses))
         ends = {key for record in held for key in _keys(record)} if running else set[str]()
         for record in held:
             assert record.hold is not None
@@ -136,6 +142,7 @@ class Holds:
             self._tasks |= found.tasks
             self._ends |= found.ends
         self._used = now
+        self._recorded |= {record.ref: frozenset(_keys(record)) for record in records}
         asked = {key for record in records for key in _keys(record)}
         self._tasks = {k for k in self._tasks & asked if not self._world.invariants.is_complete(k)}
 
