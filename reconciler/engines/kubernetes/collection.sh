@@ -37,6 +37,7 @@ mkdir -p "$work" && cd "$RECONCILER_ARTIFACT" || exit 1
 find . -mindepth 4 -maxdepth 5 \( -type d ! -path './*/*/evaluations/*' -prune \) -o \
     -type f \( -name $complete -o -name $hidden -o -name $removing \) -print |
     sort >"$work/markers" || { echo "the bucket cannot be read"; exit 1; }
+exec 2>/dev/null # a log has both: what rm says of one artifact would void what came of the others
 
 state_of() { # DIRECTORY: the name of its marker in `state`, nothing without one
     for state in $complete $hidden $removing ''; do
@@ -83,6 +84,7 @@ carry_out() { # ORDER DIRECTORY: what has come of it in `outcome`
         esac
         ;;
     esac
+    [ $outcome = removed ] || freed=0 # what a removal that failed leaves is not counted
 }
 facts() { # DIRECTORY MARKER: STATE and what the marker says
     said=$(awk -v mode=facts -v file="$1/$2" -v key="${1##*/}" -f "$home/wrapper.awk") ||

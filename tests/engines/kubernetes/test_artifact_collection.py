@@ -41,12 +41,21 @@ PLACES = {
 }
 LATER, PAST = 4_000_000_000, 1_000_000_000
 COMPLETE, HIDDEN, REMOVING = ArtifactState
+#: Runs a command without the privilege to open what other users keep for themselves.
+BOUNDED = ["/usr/bin/setpriv", "--inh-caps=-all", "--bounding-set=-dac_override,-dac_read_search"]
+other_users = pytest.mark.skipif(
+    os.geteuid() != 0, reason="another user's files need root to be written here"
+)
 FILES = {"weights": b"123", "checkpoints/1": b"45", "logs/attempt-1.log": b"x"}
 
 
 def wanted(key: TaskKey) -> Wanted:
     task = TaskKind.EVALUATE if "evaluations" in PLACES[key] else TaskKind.TRAIN
     return Wanted(task, key, f"{URL}/{PLACES[key]}/{key}/")
+
+
+def path_of(key: TaskKey) -> str:
+    return f"{PLACES[key]}/{key}"
 
 
 def part(*keys: TaskKey) -> Folder:
@@ -83,10 +92,13 @@ class Bucket:
     def state(self, key: TaskKey) -> ArtifactState | None:
         return next((each for each in ArtifactState if (self.path(key) / each).exists()), None)
 
-    def job(self, orders: Orders, *, expires: float = LATER, kill: str = "") -> bytes:
-        """Run the program of a Job on the bucket, and return its output.
+    def job(
+        self, orders: Orders, *, expires: float = LATER, kill: str = "", bounded: bool = False
+    ) -> bytes:
+        """Run the program of a Job on the bucket, and return its log.
 
-        ``kill`` is a line of shell in which the program kills itself.
+        ``kill`` is a line of shell in which the program kills itself. ``bounded``: what belongs to
+        other users is as closed to it as to any user but root.
         """
         home = self.root / f"pod-{next(self.pods)}"
         home.mkdir()
@@ -103,9 +115,13 @@ class Bucket:
         place = values["RECONCILER_ARTIFACT"]
         assert place == "/bucket"
         done = subprocess.run(
-            [each.replace(MOUNT, str(home)) for each in main["command"]],
+            [
+                *(BOUNDED if bounded else ()),
+                *(each.replace(MOUNT, str(home)) for each in main["command"]),
+            ],
             env={**values, "RECONCILER_ARTIFACT": str(self.folder)},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,  # as in the log of a pod
             check=False,
             start_new_session=True,
         )
@@ -115,7 +131,7 @@ class Bucket:
     def order(
         self, kind: OrderKind, key: TaskKey, *, expires: float = LATER, kill: str = ""
     ) -> OrderResult | None:
-        output = self.job({f"{PLACES[key]}/{key}": kind}, expires=expires, kill=kill)
+        output = self.job({path_of(key): kind}, expires=expires, kill=kill)
         return read_outcomes(output, part(key))[key] if b"end" in output else None
 
     def tree(self) -> list[str]:
@@ -277,7 +293,7 @@ def test_killed_anywhere_nothing_half_removed_is_an_artifact(
     assert kills >= (5 if kind is OrderKind.REMOVE else 2)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="another user's files need root to be written here")
+@other_users
 def test_what_other_users_keep_for_themselves_is_removed(bucket: Bucket) -> None:
     bucket.artifact(TWO)
     artifact = bucket.artifact(ONE, HIDDEN)
@@ -288,6 +304,30 @@ def test_what_other_users_keep_for_themselves_is_removed(bucket: Bucket) -> None
     result = bucket.order(OrderKind.REMOVE, ONE)
     assert result is not None
     assert result.outcome is OrderOutcome.REMOVED
+
+
+@other_users
+def test_what_cannot_be_removed_keeps_no_other_outcome(bucket: Bucket) -> None:
+    bucket.artifact(ONE, HIDDEN)
+    for each in (rest := bucket.artifact(THREE, REMOVING), *rest.rglob("*")):
+        os.chown(each, 1000, 1000)
+    log = bucket.job(dict.fromkeys(map(path_of, (THREE, ONE)), OrderKind.RESTORE), bounded=True)
+    assert read_outcomes(log, part()) == {
+        THREE: OrderResult(OrderOutcome.FAILED),
+        ONE: OrderResult(OrderOutcome.COMPLETE),
+    }
+    assert bucket.state(ONE) is COMPLETE
+
+
+@other_users
+def test_a_marker_that_cannot_be_opened_voids_no_list(bucket: Bucket) -> None:
+    bucket.artifact(ONE)
+    marker = bucket.artifact(THREE) / COMPLETE
+    os.chown(marker, 1000, 1000)
+    marker.chmod(0o600)
+    found = read_artifacts(bucket.job({}, bounded=True), part(ONE, THREE))
+    assert isinstance(found[THREE], EngineError)
+    assert found[ONE] == ArtifactFacts(state=COMPLETE, size=SIZE)
 
 
 @pytest.mark.parametrize(
