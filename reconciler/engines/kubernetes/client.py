@@ -32,8 +32,10 @@ TRIES = 4
 RETRY = Backoff(first=0.5, longest=10.0)
 #: A line of a watch; etcd takes no object larger than 1.5 MiB.
 LONGEST_LINE = 4 << 20
-#: asyncio keeps a buffer of 256 KiB for each connection by TLS.
+#: Of requests; a watch has one of its own. asyncio keeps 256 KiB for each connection by TLS.
 CONNECTIONS = 16
+#: What aiohttp takes for a number of connections without a bound.
+_NO_BOUND = 0
 #: By which an administrator finds the daemon in an audit log.
 USER_AGENT = f"model-reconciler/{__version__}"
 #: Seconds for connections to close that cannot be awaited.
@@ -48,18 +50,22 @@ class Api:
     """One API server, as one user.
 
     ``pause`` waits between two tries; ``asked`` is called after each. ``may_write`` is called
-    before each request that changes anything, also before one is sent again.
+    before each request that changes anything, also before one is sent again. ``streams`` is the
+    client of what has no end: watches, two for each namespace, would leave no connection for
+    requests.
     """
 
     def __init__(
         self,
         client: Any,
         *,
+        streams: Any = None,
         pause: Pause = asyncio.sleep,
         asked: Asked = lambda *_: None,
         may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         self._client = client
+        self._streams = streams if streams is not None else client
         self._pause = pause
         self._asked = asked
         self._may_write = may_write
@@ -104,16 +110,25 @@ class Api:
         settings.retries = None
         settings.client_go_retries = False
         connected = client.ApiClient(settings)
-        connected.user_agent = USER_AGENT
-        return cls(connected, pause=pause, asked=asked)
+        settings.connection_pool_maxsize = _NO_BOUND
+        streams = client.ApiClient(settings)
+        connected.user_agent = streams.user_agent = USER_AGENT
+        return cls(connected, streams=streams, pause=pause, asked=asked)
 
     def guarded(self, may_write: Callable[[], bool]) -> Api:
         """Return a client by the same connections, guarded by ``may_write``."""
-        return Api(self._client, pause=self._pause, asked=self._asked, may_write=may_write)
+        return Api(
+            self._client,
+            streams=self._streams,
+            pause=self._pause,
+            asked=self._asked,
+            may_write=may_write,
+        )
 
     async def close(self) -> None:
         """Close all connections."""
         await self._client.close()
+        await self._streams.close()
         # One whose request was cancelled while it was being made is closed by asyncio in later
         # turns of the loop, and never if there are none.
         await asyncio.sleep(CLOSING)
@@ -155,7 +170,9 @@ class Api:
         """
         limits = aiohttp.ClientTimeout(total=None, connect=TIMEOUT, sock_read=silence)
         try:
-            response = await self._send("GET", path, query=query, limits=limits, accept="*/*")
+            response = await self._send(
+                "GET", path, query=query, limits=limits, accept="*/*", client=self._streams
+            )
             try:
                 yield _pieces(response)
             finally:
@@ -202,7 +219,9 @@ class Api:
         """
         limits = aiohttp.ClientTimeout(total=None, connect=TIMEOUT, sock_read=silence)
         try:
-            response = await self._send("GET", path, query=query, limits=limits)
+            response = await self._send(
+                "GET", path, query=query, limits=limits, client=self._streams
+            )
             try:
                 yield _lines(response)
             finally:
@@ -268,12 +287,14 @@ class Api:
         content: str = "application/json",
         limits: aiohttp.ClientTimeout,
         accept: str = "application/json",
+        client: Any = None,
     ) -> aiohttp.ClientResponse:
         """Send a request; raise what is not a success."""
+        client = client if client is not None else self._client
         given = {"Accept": accept} | ({"Impersonate-User": user} if user is not None else {})
         if content != "application/json":
             given["Content-Type"] = content
-        _, url, headers, _, _ = await self._client.param_serialize(
+        _, url, headers, _, _ = await client.param_serialize(
             method,
             path,
             header_params=given,
@@ -282,9 +303,7 @@ class Api:
         if query:
             url = f"{url}?{urlencode(query)}"
         try:
-            answer = await self._client.call_api(
-                method, url, headers, body=body, _request_timeout=limits
-            )
+            answer = await client.call_api(method, url, headers, body=body, _request_timeout=limits)
         except (aiohttp.ClientError, TimeoutError, OSError):
             self._asked(method, 0)
             raise

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from reconciler.engines.kubernetes.api_errors import ApiError, Forbidden, Rejected, Unreachable
-from reconciler.engines.kubernetes.client import TRIES, Api
+from reconciler.engines.kubernetes.client import CONNECTIONS, TRIES, Api
 from tests.cluster.kubeconfig import write_kubeconfig
 
 Answer = Callable[[int], web.Response]
@@ -197,3 +198,36 @@ async def test_a_server_is_asked_through_the_proxy_of_the_environment(
             finally:
                 await far.close()
     assert asked == ["GET"]
+
+
+async def test_watches_of_many_namespaces_leave_connections_for_requests(
+    tmp_path: Path, slept: Pauses
+) -> None:
+    """Each namespace has a watch of its Jobs, and one of its pods, which hold theirs for good."""
+    over = asyncio.Event()
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if "watch" not in request.query:
+            return web.Response(text="{}")
+        stream = web.StreamResponse()
+        await stream.prepare(request)
+        await over.wait()
+        return stream
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    there = {"server": f"http://127.0.0.1:{runner.addresses[0][1]}"}
+    file = write_kubeconfig(tmp_path / "kubeconfig", there, {"token": "t"})
+    api = await Api.connect(kubeconfig=str(file), pause=slept)
+    try:
+        async with AsyncExitStack() as stack:
+            for _ in range(2 * CONNECTIONS):
+                await stack.enter_async_context(api.watch("/api", {"watch": "1"}, silence=600))
+            assert await api.get("/api") == b"{}"
+    finally:
+        over.set()
+        await api.close()
+        await runner.cleanup()
