@@ -288,7 +288,10 @@ FoundSource: TypeAlias = ResolvedSource | DataListing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildContext:
-    """The folder of a Git commit that a build run builds."""
+    """The folder of a Git commit that a build run builds.
+
+    With ``rerun`` no layer is taken from a build with another one.
+    """
 
     url: str
     commit: Commit
@@ -297,6 +300,7 @@ class BuildContext:
     dockerfile: str = "Dockerfile"
     build_args: Mapping[str, str] = field(default_factory=dict)
     submodules: bool = False
+    rerun: str = ""
 
 
 class Verify(enum.StrEnum):

@@ -31,6 +31,6 @@ class Wake:
         self.event.set()
 
     async def settle(self) -> None:
-        """Wait for the rest of a burst; a push, which comes alone, waits for nothing."""
+        """Wait for the rest of a burst of events, unless there is a push."""
         if not self.fetch:
             await asyncio.sleep(SETTLE)

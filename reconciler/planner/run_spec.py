@@ -80,7 +80,7 @@ def render_run(
         request_hash=task.request_hash,
         namespace=ref.namespace,
         object=None if shared else ref,
-        build=_context(task) if shared else None,
+        build=_context(task, section) if shared else None,
         image=image,
         command=tuple(command or ()),
         params=dict(section.params) if isinstance(section, CommandSection) else {},
@@ -134,7 +134,7 @@ def _mounted(
     return Mounted(key, mount.at, mount.cluster, external, mount.listing)
 
 
-def _context(task: Task) -> BuildContext:
+def _context(task: Task, section: RunSection) -> BuildContext:
     source = task.source
     assert source is not None  # a build has a Git source
     return BuildContext(
@@ -145,6 +145,7 @@ def _context(task: Task) -> BuildContext:
         dockerfile=source.git.dockerfile,
         build_args=dict(source.git.build_args),
         submodules=source.git.submodules,
+        rerun=section.rerun,
     )
 
 

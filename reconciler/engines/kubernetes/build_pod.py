@@ -151,12 +151,14 @@ def image_tag(namespace: str, key: TaskKey, settings: ClusterSettings) -> str:
 def _cache_tag(namespace: str, context: BuildContext, settings: ClusterSettings) -> str | None:
     """Return the reference of a source's layers, of all its commits.
 
-    It is in the repository of the images, so a layer is stored once, and another namespace's builds
-    neither read it nor write it.
+    A new ``rerun`` asks for everything once more, and so begins without any. It is in the
+    repository of the images, so a layer is stored once, and another namespace's builds neither
+    read it nor write it.
     """
     if not settings.registry.cache:
         return None
-    source = [context.url or settings.repository_url, context.path, context.dockerfile]
+    url = context.url or settings.repository_url
+    source = [url, context.path, context.dockerfile, context.rerun]
     digest = hashlib.sha256(json.dumps(source).encode()).hexdigest()[:_CACHE_DIGITS]
     return f"{settings.registry.url}/{namespace}:cache-{digest}"
 

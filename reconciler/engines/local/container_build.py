@@ -63,6 +63,7 @@ def _once(order: BuildOrder, terms: ContainerTerms) -> str:
         f"--tag={tag}",
         f"--file={tree / context.dockerfile}",
         "--force-rm",
+        *(("--no-cache",) if context.rerun else ()),
         *arguments,
         str(tree),
     )

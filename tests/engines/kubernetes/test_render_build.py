@@ -219,6 +219,7 @@ def test_the_layers_of_a_source_are_kept_in_its_namespaces_repository(tmp_path: 
             {"url": "https://git.example.com/other.git"},
             {"path": "images/other"},
             {"dockerfile": "Other.Dockerfile"},
+            {"rerun": "2"},
         )
     ]
     texts = [found["--import-cache"], *(each["--import-cache"] for each in others)]

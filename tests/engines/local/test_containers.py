@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from tests.engines.local.test_lifecycle import supervisor
 
 pytestmark = pytest.mark.containers
 
+PRINTING = script('cat /line > "$MODEL_DIR/w"')
 DOCKERFILE = f"FROM {BASE}\nWORKDIR /app\nCOPY . .\n"
 
 
@@ -421,6 +423,27 @@ async def test_the_image_of_a_forgotten_source_is_collected(yard: Yard) -> None:
     tags = [name.rpartition(":")[2] for name in yard.daemon.images()]
     assert used.key in tags
     assert build.key not in tags
+
+
+async def test_a_rerun_of_a_build_runs_every_line_again(yard: Yard) -> None:
+    """The program's own cache has the layers of the same source by its lines alone."""
+    line = "RUN cat /proc/sys/kernel/random/uuid > /line\n"
+    source = yard.source({"Dockerfile": f"FROM {BASE}\n{line}COPY . .\n", "run.sh": PRINTING})
+    async with yard.engine() as engine:
+
+        async def made(rerun: str, text: str) -> str:
+            build = yard.build_spec(source, key=key_of(text))
+            assert build.build is not None
+            build = replace(build, build=replace(build.build, rerun=rerun))
+            image = image_of(await yard.complete(engine, build))
+            spec = yard.spec(image, text, command=("/run.sh",))
+            run = await yard.complete(engine, spec)
+            assert run.phase is RunPhase.SUCCEEDED, reason(run)
+            return (yard.artifact(spec) / "w").read_text()
+
+        first = await made("", "a")
+        assert await made("", "b") == first
+        assert await made("2", "c") != first
 
 
 async def test_an_image_of_processes_is_built_anew_for_containers(yard: Yard) -> None:
