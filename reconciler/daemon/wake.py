@@ -31,6 +31,6 @@ class Wake:
         self.event.set()
 
     async def settle(self) -> None:
-        """Wait for the rest of a burst of events, unless there is a push."""
+        """Wait for the rest of a burst, unless there is a push."""
         if not self.fetch:
             await asyncio.sleep(SETTLE)

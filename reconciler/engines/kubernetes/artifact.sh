@@ -157,7 +157,10 @@ finish() {
     }
     if [ -n "$stage" ]; then
         cp "$work/marker" "$artifact/completed.json" && barrier &&
-            cmp "$work/marker" "$artifact/completed.json"
+            cmp "$work/marker" "$artifact/completed.json" || {
+            rm -f "$artifact/completed.json" # what it says is perhaps not there
+            false
+        }
     else
         cp "$work/marker" "$artifact/.reconciler-completed" && sync "$artifact/.reconciler-completed" &&
             mv "$artifact/.reconciler-completed" "$artifact/completed.json" && sync "$artifact"

@@ -224,7 +224,9 @@ copy_out() { # calm | all: copy what has changed to the bucket, then the list of
         of[path] == $1 { print $1 "/" old[path] "/./" path }
     ' what=ready "$work/ready" what=summed "$work/summed" what=digests "$work/digests" \
         what=next "$work/next" >"$work/known" && mv "$work/known" "$work/digests"
-    copy_log && barrier || return
+    looks=3
+    [ "$1" = calm ] || looks=10 # the marker comes next
+    copy_log && barrier $looks || return
     mv "$work/next" "$work/index"
     if ! cmp -s "$work/index" "$work/committed"; then
         {
@@ -294,16 +296,16 @@ restore() { # what the newest whole list of this key names, and nothing else
     ' what=ok "$work/ok" what=now "$work/now" >"$work/index"
     cp "$work/index" "$work/committed"
 }
-barrier() { # rclone: nothing queued, in progress or failed. Other mounts have uploaded at close().
+barrier() { # [LOOKS]: rclone: nothing queued, in progress or failed. Other mounts have uploaded at close().
     # A file is queued a moment after close() has returned: one look that finds nothing says nothing.
     # The command's http_proxy is not the way to the pod's own loopback.
     [ -n "$rclone" ] || return 0
-    # Three that rclone has answered in between say that it has had its turn.
+    # Under load that took up to 0.2 s.
     deadline=$(($(clock) + ${RECONCILER_BARRIER:-3600} * 100)) quiet=0 deaf=0 shown=0
     next=$(($(clock) + 100 * ${RECONCILER_PROGRESS:-5}))
     case $poll in 0 | 0.*) look=$poll ;; *) look=0.1 ;; esac
     rest=$look
-    while [ $quiet -lt 3 ]; do
+    while [ $quiet -lt "${1:-3}" ]; do
         sleep "$rest"
         rest=$poll
         state=$(timeout 20 wget -Y off -q -O - --post-data '' "http://$rclone/vfs/stats" | tr ',{}' '\n' |

@@ -72,10 +72,20 @@ def test_the_marker_is_written_only_once_nothing_is_queued(
 def test_uploads_are_awaited_after_the_files_their_list_and_the_marker_alone(
     pod: MakeContainer, rclone: Rclone
 ) -> None:
-    """A barrier is three looks, for which a GPU waits: there is none where nothing was written."""
+    """A GPU waits for each look at the queue: there is none where nothing was written."""
     container = pod(staged=True, rclone=rclone.address)
     assert container.sh("echo 1 >$MODEL_DIR/w").code == 0
-    assert rclone.asked == START + 3 * 3
+    assert rclone.asked == START + 10 + 3 + 3
+
+
+def test_a_marker_goes_again_if_an_upload_fails_after_it(
+    pod: MakeContainer, rclone: Rclone
+) -> None:
+    container = pod(staged=True, rclone=rclone.address)
+    marker = container.bucket / "completed.json"
+    rclone.answer = lambda _: {**QUIET, "erroredFiles": int(marker.exists())}
+    assert container.sh("echo 1 >$MODEL_DIR/w").code == INFRASTRUCTURE_EXIT
+    assert not marker.exists()
 
 
 @pytest.mark.parametrize("broken", [{"erroredFiles": 1}, {"outOfSpace": True}])
