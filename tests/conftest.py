@@ -27,6 +27,8 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
 
 #: Seconds. A test that is given more is begun early.
 _LONG = 600
+#: Tests of a run that may pass at their second try. More are no chance.
+_MOST_RERUNS = 4
 
 
 @pytest.hookimpl(trylast=True)
@@ -57,3 +59,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for report in terminalreporter.getreports("rerun"):
         terminalreporter.section(f"first try of {report.nodeid}")
         terminalreporter.write_line(report.longreprtext)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run in which many tests took a second try."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and len(reporter.getreports("rerun")) > _MOST_RERUNS:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
