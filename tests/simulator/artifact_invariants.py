@@ -39,6 +39,10 @@ class View:
     used: frozenset[str]
 
 
+#: Seconds that a collection takes at most.
+_SLACK = 20.0
+
+
 class Artifacts:
     """Watches the artifacts of one world."""
 
@@ -330,7 +334,9 @@ class Artifacts:
 
     def _check_grace(self, url: str) -> None:
         hidden = self._hidden_at.get(url)
-        if hidden is None:
+        # A collection that is under way goes by the time that it began with.
+        lately = self._world.loop.now - self._world.clock_set_at < _SLACK
+        if hidden is None or lately:
             return
         since = _time(hidden + self._least_skew[url])
         if self._world.loop.wall() - since < timedelta(seconds=GRACE):
