@@ -12,9 +12,9 @@ import msgspec
 from reconciler.backoff import jittered
 from reconciler.engine import EngineError
 from reconciler.engines.kubernetes.api_errors import NotFound
-from reconciler.engines.kubernetes.api_types import Job, ObjectCondition, PodList
+from reconciler.engines.kubernetes.api_types import Job, PodList
 from reconciler.engines.kubernetes.client import Api, delete_options
-from reconciler.engines.kubernetes.diagnostics import JOB_NAME, find_condition
+from reconciler.engines.kubernetes.diagnostics import JOB_UID, find_condition
 from reconciler.engines.kubernetes.informer import JOBS, PODS
 from reconciler.engines.kubernetes.pod_parts import CONTAINER, ApiObject
 from reconciler.reasons import Reason, ReasonCode
@@ -81,14 +81,16 @@ class JobOutput:
         """Return the output of a created Job, once ended. Raises EngineError."""
         namespace, name = rendered["metadata"]["namespace"], rendered["metadata"]["name"]
         while True:
-            ended = await self._end(rendered)
+            job = await self._ours(rendered)
+            ended = find_condition(job.status.conditions, "Complete", "Failed")
             if ended is not None:
                 break
             await asyncio.sleep(jittered(POLL))
         if ended.type == "Failed":
             raise failed(f"the Job {name} failed: {ended.message}")
         pods = PODS.path(namespace)
-        page = await self.api.get(pods, {"labelSelector": f"{JOB_NAME}={name}"})
+        # Labels with the Job's name may be anyone's, or an earlier Job's of that name.
+        page = await self.api.get(pods, {"labelSelector": f"{JOB_UID}={job.metadata.uid}"})
         found = msgspec.json.decode(page, type=PodList).items
         pod = next((pod for pod in found if pod.status.phase == "Succeeded"), None)
         if pod is None:
@@ -96,10 +98,6 @@ class JobOutput:
         path = f"{PODS.path(namespace, pod.metadata.name)}/log"
         text, _ = await self.api.tail(path, {"container": CONTAINER}, longest=self.longest)
         return text
-
-    async def _end(self, rendered: ApiObject) -> ObjectCondition | None:
-        job = await self._ours(rendered)
-        return find_condition(job.status.conditions, "Complete", "Failed")
 
     async def _ours(self, rendered: ApiObject) -> Job:
         """Read the Job. Raises EngineError if it is not the engine's.

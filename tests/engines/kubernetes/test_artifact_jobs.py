@@ -15,6 +15,7 @@ from reconciler.types import TaskKey, TaskKind
 from tests.cluster.api import eventually
 from tests.cluster.fixtures import Namespace
 from tests.engines.kubernetes.conftest import Watched
+from tests.engines.kubernetes.orders import terminated
 from tests.engines.kubernetes.specs import settings_of
 
 KEY = TaskKey("1" * 40)
@@ -109,6 +110,27 @@ async def test_no_job_is_created_in_a_namespace_that_is_not_watched(site: Site) 
     assert isinstance(found[KEY], EngineError)
     listed = await site.jobs.list_artifacts(order.artifact for order in site.order("default"))
     assert isinstance(listed[KEY], EngineError)
+
+
+async def test_a_pod_with_the_name_of_the_job_says_nothing(site: Site) -> None:
+    api, pods = site.namespace.cluster.api, site.namespace.pods
+    waiting = asyncio.create_task(site.jobs.carry_out(site.order()))
+    await until(site.pods)
+    (own,) = api.items(pods)
+    labels = {"batch.kubernetes.io/job-name": site.there()[0]["metadata"]["name"]}
+    api.create(
+        pods,
+        {
+            "metadata": {"name": "a-pod-of-others", "labels": labels},
+            "spec": {"nodeName": "elsewhere", "containers": [{"name": "main", "image": "i"}]},
+        },
+    )
+    for name in ("a-pod-of-others", own["metadata"]["name"]):
+        api.request("PATCH", f"{pods}/{name}/status", {"status": terminated(0)})
+    # That of the Job has no node, and so an empty log; the other's cannot be asked.
+    found = str((await waiting)[KEY])
+    assert "no whole list" in found
+    assert "elsewhere" not in found
 
 
 async def test_jobs_are_no_runs(site: Site, watched: Watched) -> None:
