@@ -86,20 +86,10 @@ carry_out() { # ORDER DIRECTORY: what has come of it in `outcome`
     esac
     [ $outcome = removed ] || freed=0 # what a removal that failed leaves is not counted
 }
-facts() { # DIRECTORY MARKER: STATE and what the marker says
-    said=$(awk -v mode=facts -v file="$1/$2" -v key="${1##*/}" -f "$home/wrapper.awk") ||
-        { echo unreadable; return; }
-    case $2 in
-    "$complete") echo "complete $said" ;;
-    "$hidden") echo "hidden $said" ;;
-    *) echo "removing $said" ;;
-    esac
-}
-
-lines=0
 if [ -n "${RECONCILER_ORDERS:-}" ]; then
     artifacts=$(sed 's,/[^/]*$,,' "$work/markers" | uniq | awk 'END { print NR }')
     printf '%s\n' "$RECONCILER_ORDERS" >"$work/orders"
+    lines=0
     while read -r order place; do
         carry_out "$order" "$place"
         printf '%s %s %s\n' "$place" "$outcome" "$freed"
@@ -108,13 +98,4 @@ if [ -n "${RECONCILER_ORDERS:-}" ]; then
     echo "end $lines $artifacts"
     exit
 fi
-last=''
-while IFS= read -r marker; do
-    place=${marker%/*} place=${place#./}
-    case $place in *[!a-z0-9./-]* | "$last") continue ;; esac # no name of ours; or listed already
-    last=$place
-    state_of "$place"
-    printf '%s %s\n' "$place" "$(facts "$place" "$state")"
-    lines=$((lines + 1))
-done <"$work/markers"
-echo "end $lines"
+awk -v mode=facts -v file="$work/markers" -f "$home/wrapper.awk"

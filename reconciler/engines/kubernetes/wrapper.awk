@@ -4,8 +4,9 @@
 #   marker   its metrics, warnings and gpuSeconds, a line each, if it is the marker of `key` and
 #            names exactly the files of `list`; else exit code 1, and the first file that differs.
 #            To `sums` go the digests that it has, as sha256sum reads them
-#   facts    the bytes of a marker's files, and the keys of its base, dataset and artifact ("-": none),
-#            if it is the marker of `key`; else exit code 1
+#   facts    a line for each artifact of `file`, a sorted list of markers: its path, its state, the bytes
+#            of its files, and the keys of its base, dataset and artifact ("-": none); or that it is
+#            unreadable. Then "end" and the number of lines
 #   warning  the environment's reason and said as a warning of the marker
 #   files    a listing ("SIZE/./PATH" or "SIZE/SHA256/./PATH") as the members of "files"; exit
 #            code 1 for a name not UTF-8
@@ -136,7 +137,7 @@ function value(kind, depth,   name, close_, child) {
             if (!expect(":")) return
             token()
         }
-        if (kind == "metrics") number(name)
+        if (kind == "metrics" && mode != "facts") number(name)
         else if (kind ~ /^(marker|file|warning|base|dataset|artifact)$/) {
             at[kind, name] = V; type[kind, name] = T
         }
@@ -220,12 +221,39 @@ function check_kind() {
     if (type["marker", "key"] != "string" || at["marker", "key"] != key) failed = 1
     if (type["marker", "files"] != "[" || at["marker", "version"] "" != "1") failed = 1
 }
-function show_facts(   base, dataset, artifact) {
+function show_facts(   markers, line, name, place, last, marker, got) {
+    state["completed.json"] = "complete"
+    state[".reconciler-collected.json"] = "hidden"
+    state[".reconciler-removing.json"] = "removing"
+    for (markers = file; (got = (getline line < markers)) > 0; ) {
+        name = substr(line, match(line, /[^\/]*$/))
+        place = substr(line, 3, length(line) - length(name) - 3)
+        if (!(name in state) || place ~ /[^a-z0-9.\/-]/) continue # no name of ours
+        if (place != last) { one_artifact(last, marker); marker = "" }
+        last = place
+        # In the order of bytes "completed.json" is the last one, "removing" behind "collected".
+        if (marker == "" || name == "completed.json") marker = name
+    }
+    if (got < 0) exit 1 # what is not listed would count as gone
+    one_artifact(last, marker)
+    printf "end %d\n", artifacts
+}
+function one_artifact(place, marker) {
+    if (marker == "") return
+    artifacts++
+    file = place "/" marker
+    key = substr(place, match(place, /[^\/]*$/))
+    print place, facts(state[marker])
+    close(file)
+}
+function facts(named,   base, dataset, artifact) { # of the marker in `file`
+    rest = warnings = ""; bytes = failed = 0
+    split("", at); split("", type)
     token(); expect("{"); value("marker", 0); token(); expect("end")
     check_kind()
     base = input("base"); dataset = input("dataset"); artifact = input("artifact")
-    if (failed) exit 1
-    printf "%.0f %s %s %s\n", bytes, base, dataset, artifact
+    if (failed) return "unreadable"
+    return sprintf("%s %.0f %s %s %s", named, bytes, base, dataset, artifact)
 }
 function input(of) { # the key of an input
     if (type["marker", of] == "" || at["marker", of] == "null" && type["marker", of] == "word") return "-"

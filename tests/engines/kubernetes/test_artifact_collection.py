@@ -167,6 +167,36 @@ def test_artifacts_are_listed_with_what_they_were_made_from(bucket: Bucket) -> N
     assert bucket.tree() == before
 
 
+#: Notes each program that is run.
+COUNT = "\n".join(
+    f'{name}() {{ echo >>"$work/calls"; "$home/busybox" {name} "$@"; }}'
+    for name in ("awk", "cat", "grep", "sed", "sort", "stat", "tr")
+)
+
+
+def test_a_list_takes_no_more_programs_for_more_artifacts(bucket: Bucket) -> None:
+    calls: list[bytes] = []
+    for keys in ([ONE], KEYS[1:5]):
+        for key in keys:
+            bucket.artifact(key)
+        assert all(read_artifacts(bucket.job({}, kill=COUNT), part(*keys)).values())
+        calls.append(max(bucket.root.glob("pod-*/work/calls")).read_bytes())
+    assert calls[0] == calls[1]
+
+
+def test_of_two_markers_that_of_the_earlier_state_counts(bucket: Bucket) -> None:
+    artifact = bucket.artifact(ONE)
+    for state in (HIDDEN, REMOVING):
+        (artifact / state).write_bytes((artifact / COMPLETE).read_bytes())
+    found = []
+    for state in ArtifactState:
+        facts = read_artifacts(bucket.job({}), part(ONE))[ONE]
+        assert isinstance(facts, ArtifactFacts)
+        found.append(facts.state)
+        (artifact / state).unlink()
+    assert found == [*ArtifactState]
+
+
 def test_an_empty_bucket_has_lost_nothing(bucket: Bucket) -> None:
     with pytest.raises(EngineError, match="mounted"):
         read_artifacts(bucket.job({}), part())
