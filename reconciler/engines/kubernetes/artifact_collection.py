@@ -126,11 +126,11 @@ def read_artifacts(
     """Read the wanted artifacts of a list.
 
     Raises EngineError if it is not whole. None for one that is gone, which it is only where others
-    are there: a bucket that was not mounted has none at all.
+    are there, or were once collected: a bucket that was not mounted has none at all.
     """
-    lines, _ = _whole(text, 1)
+    lines, proofs = _whole(text)
     said = dict(line.split(" ", 1) for line in lines)
-    if not said:
+    if not proofs:
         raise failed("no artifact is in its folder; is the bucket mounted?")
     return {
         item.key: _facts(said[path], path) if path in said else None
@@ -156,10 +156,10 @@ def _facts(said: str, path: str) -> ArtifactFacts | EngineError:
 def read_outcomes(text: bytes, folder: Folder) -> dict[TaskKey, OrderResult]:
     """Read the outcomes of orders.
 
-    Raises EngineError if they are not all there. An artifact that is gone from a folder without any
-    other counts as failed.
+    Raises EngineError if they are not all there. An artifact that is gone from a folder which may
+    not be the bucket's counts as failed.
     """
-    lines, (artifacts,) = _whole(text, 2)
+    lines, proofs = _whole(text)
     found: dict[TaskKey, OrderResult] = {}
     for line in lines:
         match = _OUTCOME.fullmatch(line)
@@ -168,25 +168,25 @@ def read_outcomes(text: bytes, folder: Folder) -> dict[TaskKey, OrderResult]:
         path, outcome, freed = match.groups()
         if path in folder.wanted:
             result = OrderResult(OrderOutcome(outcome), int(freed))
-            if result.outcome is OrderOutcome.GONE and not artifacts:
+            if result.outcome is OrderOutcome.GONE and not proofs:
                 result = OrderResult(OrderOutcome.FAILED)
             found[folder.wanted[path].key] = result
     return found
 
 
-def _whole(text: bytes, numbers: int) -> tuple[list[str], list[int]]:
-    """Return an output's lines, and further numbers of its last line.
+def _whole(text: bytes) -> tuple[list[str], int]:
+    """Return an output's lines, and the proofs that the bucket was mounted.
 
     Raises EngineError for one of which a part is missing: what is not in it is not gone.
     """
     lines = text.decode("utf-8", "replace").splitlines()
     words = lines.pop().split() if lines else []
     counts = [int(word) for word in words[1:] if _NUMBER.fullmatch(word) is not None]
-    if words[:1] != ["end"] or len(counts) != numbers or counts[0] != len(lines):
+    if words[:1] != ["end"] or len(counts) != 2 or counts[0] != len(lines):
         raise failed("its Job printed no whole list")
     if not all(line.count(" ") >= 1 for line in lines):
         raise failed("its Job printed what is no list")
-    return lines, counts[1:]
+    return lines, counts[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,18 @@
 #
 #   PATH complete|hidden|removing BYTES BASE DATASET ARTIFACT    of the marker; a key, or "-"
 #   PATH unreadable                                              its marker is none
-#   end LINES
+#   end LINES PROOFS
 #
-# With orders, what has come of each, and how many artifacts were there before:
+# With orders, what has come of each:
 #
 #   PATH complete|hidden|removed BYTES       its state now; the bytes that were freed
 #   PATH gone|late|failed 0                  without a marker; refused, as its time is over; see above it
-#   end LINES ARTIFACTS
+#   end LINES PROOFS
 #
-# Without its last line an output counts for nothing. A folder that cannot be read ends it.
+# PROOFS, of the bucket being mounted there, are the artifacts before any order, and .reconciler-part.
+# That is left by orders where artifacts are: without it, nothing at all would be said to be gone once
+# the last one is. Without its last line an output counts for nothing. A folder that cannot be read
+# ends it.
 # shellcheck disable=SC3040  # ash has it
 set -u -o pipefail
 home=${0%/*}
@@ -29,6 +32,7 @@ work=$home/work
 PATH=$home/bin
 export PATH LC_ALL=C
 complete=completed.json hidden=.reconciler-collected.json removing=.reconciler-removing.json
+part=.reconciler-part
 trap 'exit 143' TERM # PID 1 would ignore it
 
 mkdir -p "$work" && cd "$RECONCILER_ARTIFACT" || exit 1
@@ -39,6 +43,7 @@ find . -mindepth 4 -maxdepth 5 \( -type d ! -path './*/*/evaluations/*' -prune \
     sort >"$work/markers" || { echo "the bucket cannot be read"; exit 1; }
 exec 2>/dev/null # a log has both: what rm says of one artifact would void what came of the others
 
+in_time() { [ "$(date +%s)" -lt "$RECONCILER_EXPIRES" ]; }
 state_of() { # DIRECTORY: the name of its marker in `state`, nothing without one
     for state in $complete $hidden $removing ''; do
         [ -n "$state" ] || return 0
@@ -61,7 +66,7 @@ carry_out() { # ORDER DIRECTORY: what has come of it in `outcome`
     freed=0 outcome=failed
     state_of "$2"
     [ -n "$state" ] || { outcome=gone; return; }
-    [ "$(date +%s)" -lt "$RECONCILER_EXPIRES" ] || { outcome=late; return; }
+    in_time || { outcome=late; return; }
     case $1 in
     hide)
         case $state in
@@ -86,8 +91,15 @@ carry_out() { # ORDER DIRECTORY: what has come of it in `outcome`
     esac
     [ $outcome = removed ] || freed=0 # what a removal that failed leaves is not counted
 }
+left=0
+[ ! -f $part ] || [ -L $part ] || left=1
 if [ -n "${RECONCILER_ORDERS:-}" ]; then
     artifacts=$(sed 's,/[^/]*$,,' "$work/markers" | uniq | awk 'END { print NR }')
+    if [ $left = 0 ] && [ "$artifacts" -gt 0 ] && in_time; then
+        # Through no link, and not where this user may not write.
+        (set -C && echo "Artifacts are collected here; without this file an empty folder counts as unmounted." >$part) &&
+            durable .
+    fi
     printf '%s\n' "$RECONCILER_ORDERS" >"$work/orders"
     lines=0
     while read -r order place; do
@@ -95,7 +107,7 @@ if [ -n "${RECONCILER_ORDERS:-}" ]; then
         printf '%s %s %s\n' "$place" "$outcome" "$freed"
         lines=$((lines + 1))
     done <"$work/orders"
-    echo "end $lines $artifacts"
+    echo "end $lines $((artifacts + left))"
     exit
 fi
-awk -v mode=facts -v file="$work/markers" -f "$home/wrapper.awk"
+awk -v mode=facts -v left=$left -v file="$work/markers" -f "$home/wrapper.awk"

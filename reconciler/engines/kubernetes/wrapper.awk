@@ -6,7 +6,7 @@
 #            To `sums` go the digests that it has, as sha256sum reads them
 #   facts    a line for each artifact of `file`, a sorted list of markers: its path, its state, the bytes
 #            of its files, and the keys of its base, dataset and artifact ("-": none); or that it is
-#            unreadable. Then "end" and the number of lines
+#            unreadable. Then "end", their number, and that with `left` added
 #   warning  the environment's reason and said as a warning of the marker
 #   files    a listing ("SIZE/./PATH" or "SIZE/SHA256/./PATH") as the members of "files"; exit
 #            code 1 for a name not UTF-8
@@ -236,7 +236,7 @@ function show_facts(   markers, line, name, place, last, marker, got) {
     }
     if (got < 0) exit 1 # what is not listed would count as gone
     one_artifact(last, marker)
-    printf "end %d\n", artifacts
+    printf "end %d %d\n", artifacts, artifacts + left
 }
 function one_artifact(place, marker) {
     if (marker == "") return

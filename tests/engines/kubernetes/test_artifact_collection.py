@@ -205,6 +205,23 @@ def test_an_empty_bucket_has_lost_nothing(bucket: Bucket) -> None:
     assert bucket.order(OrderKind.REMOVE, ONE) == OrderResult(OrderOutcome.GONE)
 
 
+def test_the_last_artifact_is_gone_once_it_was_removed(bucket: Bucket) -> None:
+    bucket.artifact(ONE, HIDDEN)
+    bucket.job({path_of(ONE): OrderKind.REMOVE})  # and nobody has read what has come of it
+    assert read_artifacts(bucket.job({}), part(ONE)) == {ONE: None}
+    assert bucket.order(OrderKind.RESTORE, ONE) == OrderResult(OrderOutcome.GONE)
+    # In the folder over which a bucket is mounted there is no such file.
+    (mark,) = bucket.folder.glob(".*")
+    mark.rename(bucket.root / "elsewhere")
+    mark.symlink_to(bucket.root / "elsewhere")
+    with pytest.raises(EngineError, match="mounted"):
+        read_artifacts(bucket.job({}), part(ONE))
+    assert bucket.order(OrderKind.RESTORE, ONE) == OrderResult(OrderOutcome.FAILED)
+    mark.unlink()
+    assert bucket.order(OrderKind.RESTORE, ONE) == OrderResult(OrderOutcome.FAILED)
+    assert not [*bucket.folder.glob(".*")], "nothing is left where no artifact is"
+
+
 def test_a_folder_that_cannot_be_read_is_no_empty_one(bucket: Bucket) -> None:
     bucket.artifact(ONE)
     bucket.artifact(THREE)
@@ -366,11 +383,13 @@ def test_a_marker_that_cannot_be_opened_voids_no_list(bucket: Bucket) -> None:
         b"",
         b"end\n",
         b"end 1\n",
+        b"end 0\n",
+        b"end 1 1\n",
         b"a b\n",
-        b"a\nend 1\n",
-        b"end x\n",
-        b"a b\nend " + b"1" * 5000 + b"\n",
-        f"models/a/{ONE} complete 1 - - -\nend 2\n".encode(),
+        b"a\nend 1 1\n",
+        b"end 0 x\n",
+        b"a b\nend " + b"1" * 5000 + b" 1\n",
+        f"models/a/{ONE} complete 1 - - -\nend 2 2\n".encode(),
     ],
 )
 def test_a_list_with_a_missing_part_counts_for_nothing(text: bytes) -> None:
@@ -393,7 +412,7 @@ def test_a_list_with_a_missing_part_counts_for_nothing(text: bytes) -> None:
     ],
 )
 def test_a_line_that_no_job_prints_is_a_doubt(said: str) -> None:
-    text = f"models/a/{ONE} {said}\nend 1\n".encode()
+    text = f"models/a/{ONE} {said}\nend 1 1\n".encode()
     assert isinstance(read_artifacts(text, part(ONE))[ONE], EngineError)
 
 
