@@ -1,4 +1,4 @@
-"""Deletion of finished Jobs beyond ``history.jobs``, and of ended queued ones. Pure."""
+"""Deletion of finished Jobs, and of ended queued ones. Pure."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from reconciler.reasons import Reason, ReasonCode
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _LIMIT = Reason.of(ReasonCode.HISTORY_LIMIT)
+_COLLECTED = Reason.of(ReasonCode.ARTIFACT_COLLECTED)
 
 
 def expired_jobs(inputs: PlanInput, ending: Collection[str]) -> list[RunDeletion]:
@@ -22,11 +23,16 @@ def expired_jobs(inputs: PlanInput, ending: Collection[str]) -> list[RunDeletion
     Only runs whose result is pushed to the status branch are deleted.
 
     One that failed under a key that is still desired stays, so that its log can be looked at. One
-    that a user has ended in a queue is deleted in any case: the queue would start it.
+    that a user has ended in a queue is deleted in any case: the queue would start it. So is one
+    whose artifact or image was collected: without a status branch it would be taken for complete.
     """
     most = inputs.settings.history_jobs
     ended = [run for run in inputs.runs.values() if not run.live and run.name not in ending]
     found = {run.name: (run, run.reason or _LIMIT) for run in ended if run.suspended is not None}
+    gone = {*inputs.ledger.hidden, *inputs.ledger.collected}
+    for run in ended if gone else ():
+        if run.phase is RunPhase.SUCCEEDED and run.key in gone:
+            found.setdefault(run.name, (run, _COLLECTED))
     counts = Counter(run.object or run.request_hash for run in ended)
     finished: dict[object, list[Run]] = {of: [] for of, count in counts.items() if count > most}
     if finished:

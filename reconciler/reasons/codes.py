@@ -104,6 +104,7 @@ class ReasonCode(enum.StrEnum):
     RESULT_LOST = "ResultLost"
     BUILD_NOT_NEEDED = "BuildNotNeeded"
     HISTORY_LIMIT = "HistoryLimit"
+    ARTIFACT_COLLECTED = "ArtifactCollected"
     NEWER_COMMIT = "NewerCommit"
     NEWER_COMMITS = "NewerCommits"
     NEWER_DATA = "NewerData"

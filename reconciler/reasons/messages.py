@@ -511,6 +511,11 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "More than `history.jobs` finished Jobs of the object exist.",
         "Nothing.",
     ),
+    ReasonCode.ARTIFACT_COLLECTED: Entry(
+        "its artifact was collected",
+        "A finished Job would say that the artifact is there, if the status branch were lost.",
+        "Nothing.",
+    ),
     ReasonCode.NEWER_COMMIT: Entry(
         "the {source} is pinned at {pinned}; {newest} is newer",
         "Condition UpdateAvailable: the pinned source, or that of the evaluation, has a newer commit.",

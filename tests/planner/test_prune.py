@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from reconciler.engine import RunPhase
 from reconciler.planner.phases import Phase
 from reconciler.planner.plan import ActionKind
@@ -83,6 +85,23 @@ def test_only_the_last_finished_runs_of_an_object_are_kept() -> None:
         world.settle()
     trainings = [run for run in world.runs.values() if run.task is TaskKind.TRAIN]
     assert len(trainings) == 2
+
+
+@pytest.mark.parametrize("step", ["hidden", "collected"])
+def test_the_run_of_an_artifact_that_was_collected_is_removed(step: str) -> None:
+    """Its finished Job would say that it is there, once the status branch is lost."""
+    world = World({"a.yaml": scratch("a")})
+    world.settle()
+    (old,) = (run for run in world.runs.values() if run.task is TaskKind.TRAIN)
+    world.files["a.yaml"] = changed("a", 2)
+    world.settle()
+    assert old.name in world.runs
+    world.ledger.hidden[old.key] = world.now
+    if step == "collected":
+        world.ledger.collect(old.key, world.now)
+    world.settle()
+    (new,) = (run for run in world.runs.values() if run.task is TaskKind.TRAIN)
+    assert new.key != old.key
 
 
 def test_runs_that_ended_by_a_clock_ahead_are_not_kept_for_newer_ones() -> None:
