@@ -58,6 +58,8 @@ _CAPABILITIES = ("DAC_OVERRIDE", "FOWNER")
 _KEY = re.compile(r"[0-9a-f]{40}")
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _OUTCOME = re.compile(rf"(\S+) ({'|'.join(OrderOutcome)}) ([0-9]{{1,18}})")
+_CLOSED = "closed"
+_NOTHING = "no artifact is in its folder; is the bucket mounted?"
 _STATES = {
     "complete": ArtifactState.COMPLETE,
     "hidden": ArtifactState.HIDDEN,
@@ -126,16 +128,32 @@ def read_artifacts(
     """Read the wanted artifacts of a list.
 
     Raises EngineError if it is not whole. None for one that is gone, which it is only where others
-    are there, or were once collected: a bucket that was not mounted has none at all.
+    are there, or were once collected: a bucket that was not mounted has none at all. An error for
+    one in a folder that the Job's user may not open.
     """
     lines, proofs = _whole(text)
     said = dict(line.split(" ", 1) for line in lines)
-    if not proofs:
-        raise failed("no artifact is in its folder; is the bucket mounted?")
-    return {
-        item.key: _facts(said[path], path) if path in said else None
-        for path, item in folder.wanted.items()
-    }
+    closed = {path for path, each in said.items() if each == _CLOSED}
+    if not proofs and not closed:
+        raise failed(_NOTHING)
+    below = {above for path in closed for above in _above(path)}
+    found: dict[TaskKey, ArtifactFacts | EngineError | None] = {}
+    for path, item in folder.wanted.items():
+        shut = next((each for each in (path, *_above(path)) if each in closed), None)
+        if shut is not None or path in below:
+            found[item.key] = failed(f"the user of its Job may not open {shut or path}")
+        elif path in said:
+            found[item.key] = _facts(said[path], path)
+        else:
+            found[item.key] = None if proofs else failed(_NOTHING)
+    return found
+
+
+def _above(path: str) -> Iterator[str]:
+    """Yield the folders that a path is in."""
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 def _facts(said: str, path: str) -> ArtifactFacts | EngineError:

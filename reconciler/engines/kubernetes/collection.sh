@@ -13,18 +13,21 @@
 #
 #   PATH complete|hidden|removing BYTES BASE DATASET ARTIFACT    of the marker; a key, or "-"
 #   PATH unreadable                                              its marker is none
+#   PATH closed                                                  no artifact: a folder, or what is in one, that
+#                                                                this user may not open
 #   end LINES PROOFS
 #
 # With orders, what has come of each:
 #
 #   PATH complete|hidden|removed BYTES       its state now; the bytes that were freed
-#   PATH gone|late|failed 0                  without a marker; refused, as its time is over; see above it
+#   PATH gone|late|failed 0                  without a marker; refused, as its time is over; see above it,
+#                                            or this user may not open its folder
 #   end LINES PROOFS
 #
 # PROOFS, of the bucket being mounted there, are the artifacts before any order, and .reconciler-part.
 # That is left by orders where artifacts are: without it, nothing at all would be said to be gone once
 # the last one is. Without its last line an output counts for nothing. A folder that cannot be read
-# ends it.
+# for another reason than its mode ends it.
 # shellcheck disable=SC3040  # ash has it
 set -u -o pipefail
 home=${0%/*}
@@ -37,10 +40,16 @@ trap 'exit 143' TERM # PID 1 would ignore it
 
 mkdir -p "$work" && cd "$RECONCILER_ARTIFACT" || exit 1
 
+closed() { # whether find failed of folders alone that this user may not open, which are kept
+    [ -s "$work/errors" ] && ! grep -qv '^find: \./.*: Permission denied$' "$work/errors" &&
+        sed -n 's,^find: \./\([a-z0-9./-]*\): Permission denied$,\1,p' "$work/errors" >"$work/closed"
+}
+: >"$work/closed"
 # KIND/NAME/KEY, and KIND/NAME/evaluations/KEY; in an artifact no folder is opened.
 find . -mindepth 4 -maxdepth 5 \( -type d ! -path './*/*/evaluations/*' -prune \) -o \
-    -type f \( -name $complete -o -name $hidden -o -name $removing \) -print |
-    sort >"$work/markers" || { echo "the bucket cannot be read"; exit 1; }
+    -type f \( -name $complete -o -name $hidden -o -name $removing \) -print \
+    >"$work/found" 2>"$work/errors" || closed || { cat "$work/errors"; echo "the bucket cannot be read"; exit 1; }
+sort "$work/found" >"$work/markers" || exit 1
 exec 2>/dev/null # a log has both: what rm says of one artifact would void what came of the others
 
 in_time() { [ "$(date +%s)" -lt "$RECONCILER_EXPIRES" ]; }
@@ -49,6 +58,13 @@ state_of() { # DIRECTORY: the name of its marker in `state`, nothing without one
         [ -n "$state" ] || return 0
         ! grep -qxF "./$1/$state" "$work/markers" || return 0
     done
+}
+is_closed() { # DIRECTORY: whether what it has may not be seen
+    while IFS= read -r folder; do
+        case "$1/" in "$folder"/*) return ;; esac
+        case "$folder/" in "$1"/*) return ;; esac
+    done <"$work/closed"
+    false
 }
 durable() { # DIRECTORY: its names; a store behind rclone has done what was answered
     [ -n "${RECONCILER_RCLONE:-}" ] || sync "$1"
@@ -65,7 +81,7 @@ clear() { # DIRECTORY: its files, the marker last; their bytes in `freed`
 carry_out() { # ORDER DIRECTORY: what has come of it in `outcome`
     freed=0 outcome=failed
     state_of "$2"
-    [ -n "$state" ] || { outcome=gone; return; }
+    [ -n "$state" ] || { is_closed "$2" || outcome=gone; return; }
     in_time || { outcome=late; return; }
     case $1 in
     hide)
@@ -110,4 +126,4 @@ if [ -n "${RECONCILER_ORDERS:-}" ]; then
     echo "end $lines $((artifacts + left))"
     exit
 fi
-awk -v mode=facts -v left=$left -v file="$work/markers" -f "$home/wrapper.awk"
+awk -v mode=facts -v left=$left -v closed="$work/closed" -v file="$work/markers" -f "$home/wrapper.awk"

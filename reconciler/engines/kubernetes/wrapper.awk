@@ -6,7 +6,8 @@
 #            To `sums` go the digests that it has, as sha256sum reads them
 #   facts    a line for each artifact of `file`, a sorted list of markers: its path, its state, the bytes
 #            of its files, and the keys of its base, dataset and artifact ("-": none); or that it is
-#            unreadable. Then "end", their number, and that with `left` added
+#            unreadable. Then a line for each of the file `closed`, and "end", the number of lines, and
+#            that of the artifacts with `left` added
 #   warning  the environment's reason and said as a warning of the marker
 #   files    a listing ("SIZE/./PATH" or "SIZE/SHA256/./PATH") as the members of "files"; exit
 #            code 1 for a name not UTF-8
@@ -221,7 +222,7 @@ function check_kind() {
     if (type["marker", "key"] != "string" || at["marker", "key"] != key) failed = 1
     if (type["marker", "files"] != "[" || at["marker", "version"] "" != "1") failed = 1
 }
-function show_facts(   markers, line, name, place, last, marker, got) {
+function show_facts(   markers, line, name, place, last, marker, got, lines) {
     state["completed.json"] = "complete"
     state[".reconciler-collected.json"] = "hidden"
     state[".reconciler-removing.json"] = "removing"
@@ -236,7 +237,9 @@ function show_facts(   markers, line, name, place, last, marker, got) {
     }
     if (got < 0) exit 1 # what is not listed would count as gone
     one_artifact(last, marker)
-    printf "end %d %d\n", artifacts, artifacts + left
+    for (lines = artifacts; (got = (getline line < closed)) > 0; lines++) print line, "closed"
+    if (got < 0) exit 1
+    printf "end %d %d\n", lines, artifacts + left
 }
 function one_artifact(place, marker) {
     if (marker == "") return

@@ -377,6 +377,39 @@ def test_a_marker_that_cannot_be_opened_voids_no_list(bucket: Bucket) -> None:
     assert found[ONE] == ArtifactFacts(state=COMPLETE, size=SIZE)
 
 
+@other_users
+@pytest.mark.parametrize("mode", [0o700, 0o711, 0o744])
+def test_a_folder_that_its_user_keeps_closed_voids_no_other(bucket: Bucket, mode: int) -> None:
+    for key in (ONE, THREE, FOUR, FIVE):
+        bucket.artifact(key)
+    (bucket.folder / "datasets/Not ours").mkdir()
+    name = bucket.path(FIVE).parent  # of all artifacts of an object
+    for closed in (bucket.path(THREE), name, bucket.folder / "datasets/Not ours"):
+        os.chown(closed, 1000, 1000)
+        closed.chmod(mode)
+    found = read_artifacts(bucket.job({}, bounded=True), part())
+    assert {found.pop(key) for key in (ONE, FOUR)} == {ArtifactFacts(state=COMPLETE, size=SIZE)}
+    assert found.pop(TWO) is None
+    assert {key: "may not open" in str(each) for key, each in found.items()} == {
+        THREE: True,
+        FIVE: True,
+    }
+    orders = dict.fromkeys(map(path_of, PLACES), OrderKind.REMOVE)
+    outcomes = read_outcomes(bucket.job(orders, bounded=True), part())
+    assert {key: outcomes[key].outcome for key in (TWO, THREE, FIVE)} == {
+        TWO: OrderOutcome.GONE,
+        THREE: OrderOutcome.FAILED,
+        FIVE: OrderOutcome.FAILED,
+    }
+    # Where nothing but such a folder is, the bucket may not be mounted.
+    for key in (ONE, FOUR):
+        (bucket.path(key) / COMPLETE).unlink()
+    (bucket.folder / ".reconciler-part").unlink()
+    found = read_artifacts(bucket.job({}, bounded=True), part())
+    assert all(isinstance(each, EngineError) for each in found.values())
+    assert "mounted" in str(found[TWO])
+
+
 @pytest.mark.parametrize(
     "text",
     [
