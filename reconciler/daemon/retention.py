@@ -19,7 +19,12 @@ from reconciler import stores
 from reconciler.daemon.image_remover import ImageRemover
 from reconciler.daemon.mounted_artifacts import MountedArtifacts
 from reconciler.daemon.pull_request_planner import DaemonState
-from reconciler.daemon.retention_reader import MarkerReader, RecordedArtifacts, recorded_artifacts
+from reconciler.daemon.retention_reader import (
+    MarkerReader,
+    RecordedArtifacts,
+    recorded_artifacts,
+    restoring_references,
+)
 from reconciler.daemon.retention_record import CollectionRecord, whole_now
 from reconciler.daemon.retention_remains import RemainsReader
 from reconciler.daemon.retention_sources import RetentionSources
@@ -29,6 +34,7 @@ from reconciler.engines.local import ArtifactPlaceError, ArtifactState
 from reconciler.metrics import Metrics
 from reconciler.planner import (
     AskedFor,
+    ObjectStatus,
     Plan,
     Remains,
     RetainedArtifact,
@@ -158,31 +164,32 @@ class Retention:
     async def collect(self) -> list[Collected]:
         """Collect once, or only report; return the removed artifacts."""
         plan, state = self.plan(), self.state()
-        if plan is None or state is None or not self._is_readable or self.store.ledger.restoring:
-            return []  # what an artifact that is being restored was made from is not known
+        if plan is None or state is None or not self._is_readable:
+            return []
         # A newer commit that is fetched, and not planned yet, may ask for anything.
         state = replace(state, head=plan.inputs.head)
         inputs, recorded = await self._inputs(plan, state)
         steps, removed = plan_retention(inputs), list[Collected]()
-        if inputs.policy.enabled:
-            hide = [inputs.artifacts[key] for key in steps.hide]
-            images, others = _divided(inputs.artifacts[key] for key in steps.remove)
+        enabled = inputs.policy.enabled
+        hide = [inputs.artifacts[key] for key in steps.hide if enabled]
+        images, others = _divided(inputs.artifacts[key] for key in steps.remove if enabled)
+        if enabled:
             for artifact in hide:
                 await self._hide(artifact)
             for artifact in others:
                 removed += await self._remove(artifact)
-            removed += await self.mounted.collect(hide, others)
             found, refused = await self._remove_images(images)
             removed += found
             untouched = dict.fromkeys((*inputs.untouched, *refused))
             inputs = replace(inputs, untouched=tuple(untouched)[:MOST_DOUBTS])
         remains = await self._remains(inputs) if not inputs.doubts else []
-        if inputs.policy.enabled:
+        if enabled:
             for rest in remains:
                 removed += await self._remove_rest(rest)
             remains = []
         async with self.lock:
             restored = await self.take_back(steps.restore)
+        removed += await self.mounted.collect(hide, others)  # last, as Jobs may take long
         left = recorded.retained(self.store.ledger)
         inputs = replace(inputs, artifacts=left)
         report = CollectionReport.of(inputs, plan_retention(inputs), remains)
@@ -250,8 +257,7 @@ class Retention:
     async def _remains(self, inputs: RetentionInput) -> list[Remains]:
         """Return what failed attempts and tries have left, and may go."""
         store, reader = self.store, self.remains
-        records = [*store.records.values(), *store.removed_records()]
-        roots, ledger = inputs.roots, store.ledger.copy()
+        records, roots, ledger = self._records(), inputs.roots, store.ledger.copy()
         try:
             return await asyncio.to_thread(reader.read, records, ledger, roots, inputs.now)
         except ArtifactPlaceError as error:
@@ -309,6 +315,7 @@ class Retention:
         if store.faults:
             doubts.append(unreadable("status branch", "", str(store.faults[0])))
         recorded = await self._read(self._recorded(now))
+        references += restoring_references(self._records(), store.ledger, recorded.unread)
         async with self.lock:
             self._learn(recorded, now)
             # A marker that was moved back counts from now on, in this collection already.
@@ -318,6 +325,8 @@ class Retention:
             now=now,
             artifacts=recorded.retained(store.ledger),
             roots=collect_roots(references),
+            unread=recorded.unread.keys(),
+            unknown=frozenset(k for k, said in recorded.unread.items() if said is None),
             released=plan.inputs.released,
         )
         if sources.heads is not None and (sources.policy.enabled or has_unreferenced(inputs)):
@@ -337,18 +346,21 @@ class Retention:
         """Read the facts of artifacts, by Jobs where the daemon cannot."""
         own = {key: each for key, each in artifacts.items() if not self.mounted.has(each)}
         recorded = await asyncio.to_thread(self.markers.read, own)
-        facts, doubts = await self.mounted.read(artifacts.values())
+        listed = await self.mounted.read(artifacts.values())
         return replace(
             recorded,
             artifacts=artifacts,
-            facts={**recorded.facts, **facts},
-            doubts=(*recorded.doubts, *doubts),
+            facts={**recorded.facts, **listed.facts},
+            untouched=(*listed.reasons, *recorded.untouched),
+            unread=listed.unread,
         )
 
     def _recorded(self, now: datetime) -> dict[TaskKey, RetainedArtifact]:
         """Return the complete artifacts of all records."""
-        records = (*self.store.records.values(), *self.store.removed_records())
-        return recorded_artifacts(records, self.store.ledger, self.sources.own, now)
+        return recorded_artifacts(self._records(), self.store.ledger, self.sources.own, now)
+
+    def _records(self) -> list[ObjectStatus]:
+        return [*self.store.records.values(), *self.store.removed_records()]
 
     def _learn(self, recorded: RecordedArtifacts, now: datetime) -> None:
         """Take over the states that differ from the recorded ones.

@@ -20,7 +20,10 @@ from reconciler.planner import (
     Ledger,
     ObjectStatus,
     OwnCluster,
+    Reference,
+    Referrer,
     RetainedArtifact,
+    Role,
     TaskPhase,
     image_name,
     unreadable,
@@ -32,6 +35,8 @@ from reconciler.types import TaskKey, TaskKind
 _CONCURRENCY = 16
 #: Markers whose reads are queued at a time.
 _BATCH = 1_000
+#: Of an artifact that was never read.
+_NOTHING = ArtifactFacts(state=ArtifactState.COMPLETE, size=0)
 #: Collections after which a registry is asked again for images that it had.
 _LOOKS = 6
 
@@ -41,13 +46,15 @@ class RecordedArtifacts:
     """The artifacts of records, with the facts of their markers.
 
     ``facts`` are None for one that is certainly gone. ``doubts`` are of those that cannot be read,
-    ``untouched`` of such images: an image refers to nothing.
+    ``untouched`` of such images: an image refers to nothing. ``unread`` are artifacts that no Job
+    lists now, with what one has said before.
     """
 
     artifacts: Mapping[TaskKey, RetainedArtifact]
     facts: Mapping[TaskKey, ArtifactFacts | None]
     doubts: tuple[Reason, ...]
     untouched: tuple[Reason, ...] = ()
+    unread: Mapping[TaskKey, ArtifactFacts | None] = field(default_factory=dict)
 
     def retained(self, ledger: Ledger) -> dict[TaskKey, RetainedArtifact]:
         """Return the artifacts that are still complete, with their facts."""
@@ -59,9 +66,13 @@ class RecordedArtifacts:
                 evaluated=facts.evaluated,
                 hidden=ledger.hidden.get(key),
             )
-            for key, facts in self.facts.items()
-            if facts is not None and key in ledger.completed and key in self.artifacts
+            for key, facts in self._told().items()
+            if key in ledger.completed and key in self.artifacts
         }
+
+    def _told(self) -> dict[TaskKey, ArtifactFacts]:
+        told = {key: facts for key, facts in self.facts.items() if facts is not None}
+        return told | {key: facts or _NOTHING for key, facts in self.unread.items()}
 
 
 def recorded_artifacts(
@@ -89,6 +100,18 @@ def recorded_artifacts(
                     is_image=entry.task is TaskKind.BUILD,
                 )
     return found
+
+
+def restoring_references(
+    records: Iterable[ObjectStatus], ledger: Ledger, facts: Mapping[TaskKey, ArtifactFacts | None]
+) -> Iterator[Reference]:
+    """Yield what artifacts that are being restored were made from, and in."""
+    for entry in (entry for record in records for entry in record.history):
+        if entry.key in ledger.restoring:
+            said = facts.get(entry.key)
+            inputs = said.inputs if said is not None else ()
+            yield from ((key, Referrer(Role.INPUT, entry.key)) for key in inputs)
+            yield from ((image, Referrer(Role.IMAGE, entry.key)) for image in _images(entry))
 
 
 def _images(entry: HistoryEntry) -> tuple[TaskKey, ...]:

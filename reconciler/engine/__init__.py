@@ -6,10 +6,12 @@ from reconciler.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from reconciler.engine.artifact_orders import (
+        MOST_ORDERS,
         ArtifactOrder,
         OrderKind,
         OrderOutcome,
         OrderResult,
+        bucket_part,
     )
     from reconciler.engine.end_request import (
         LONGEST_REQUEST,
@@ -85,6 +87,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "ATTEMPT_LOG": "logs",
+    "MOST_ORDERS": "artifact_orders",
     "ArtifactOrder": "artifact_orders",
     "BASE": "environment",
     "Capacity": "interface",
@@ -117,6 +120,7 @@ _MODULES = {
     "OrderKind": "artifact_orders",
     "OrderOutcome": "artifact_orders",
     "OrderResult": "artifact_orders",
+    "bucket_part": "artifact_orders",
     "PARAMS": "environment",
     "PROGRESS": "progress",
     "Point": "progress",
@@ -167,6 +171,7 @@ __all__ = [
     "LONGEST_REQUEST",
     "MODEL",
     "MOST_METRICS",
+    "MOST_ORDERS",
     "MOST_POINTS",
     "PARAMS",
     "PROGRESS",
@@ -209,6 +214,7 @@ __all__ = [
     "RunSpec",
     "Tail",
     "Wanted",
+    "bucket_part",
     "contract_variables",
     "env_name",
     "is_metric_name",

@@ -6,6 +6,10 @@ import enum
 from dataclasses import dataclass
 
 from reconciler.engine.interface import Wanted
+from reconciler.types import TaskKind
+
+#: Orders of one Job; all are in one variable, of which Linux takes 128 KiB.
+MOST_ORDERS = 200
 
 
 class OrderKind(enum.StrEnum):
@@ -45,3 +49,16 @@ class OrderResult:
 
     outcome: OrderOutcome
     freed: int = 0
+
+
+def bucket_part(artifact: Wanted) -> tuple[str, str] | None:
+    """Return the namespace's part of a bucket, and the path in it.
+
+    The part is ``BUCKET/clusters/C/namespaces/N``; in it an artifact is ``KIND/NAME/KEY``, and an
+    evaluation ``KIND/NAME/evaluations/KEY``. None for a build.
+    """
+    if artifact.url is None:
+        return None
+    names = artifact.url.rstrip("/").split("/")
+    depth = 4 if artifact.task is TaskKind.EVALUATE else 3
+    return "/".join(names[:-depth]), "/".join(names[-depth:])

@@ -7,6 +7,8 @@ hidden, and removed once it has been hidden for the grace time::
 
 * What a root reaches is never hidden or removed, and is restored if it is hidden.
 * With a doubt nothing is hidden or removed: a root may be in what could not be read.
+* What stays, and of which it is not known what it was made from, may be made from any artifact: of
+  these none is hidden or removed. An image that one was made in is recorded.
 * What takes more than the share of an object's bytes, or of all, is held until it is released. One
   artifact alone is not: of four of an object's, one is a quarter.
 """
@@ -16,6 +18,7 @@ from __future__ import annotations
 import enum
 from collections import Counter, defaultdict, deque
 from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -106,7 +109,9 @@ class RetentionInput:
 
     ``artifacts`` are in the order of the history, oldest first. ``roots`` are references from
     outside of them; ``doubts`` say what could not be read. ``untouched`` says which images cannot
-    be collected, which keeps nothing else. ``released`` are the ids of released holds.
+    be collected, which keeps nothing else, and which artifacts. ``unread`` are artifacts whose
+    state cannot be read now, and which are left alone; of those that are ``unknown`` the inputs are
+    not known either. ``released`` are the ids of released holds.
     """
 
     policy: RetentionPolicy
@@ -115,6 +120,8 @@ class RetentionInput:
     roots: Roots = field(default_factory=dict)
     doubts: tuple[Reason, ...] = ()
     untouched: tuple[Reason, ...] = ()
+    unread: AbstractSet[TaskKey] = frozenset()
+    unknown: AbstractSet[TaskKey] = frozenset()
     released: Container[str] = frozenset()
 
 
@@ -151,7 +158,7 @@ class RetentionPlan:
 def plan_retention(inputs: RetentionInput) -> RetentionPlan:
     """Plan a collection: artifacts to keep, hide, remove and restore."""
     artifacts, policy = inputs.artifacts, inputs.policy
-    kept = _reached(inputs)
+    kept, blind = _kept(inputs)
     rest = sorted(
         (a for key, a in artifacts.items() if key not in kept), key=lambda a: (a.made, a.key)
     )
@@ -162,12 +169,16 @@ def plan_retention(inputs: RetentionInput) -> RetentionPlan:
     restore = [a for key, a in sorted(artifacts.items()) if key in kept and a.hidden is not None]
     holds = tuple(_holds(inputs, unreferenced))
     held = frozenset[TaskKey]().union(*(hold.keys for hold in holds))
-    certain = not inputs.doubts
+
+    def may_go(artifact: RetainedArtifact) -> bool:
+        told = artifact.is_image or not (blind or artifact.key in inputs.unread)
+        return told and not inputs.doubts
+
     return RetentionPlan(
         kept=kept,
         unreferenced=_keys(unreferenced),
-        hide=_keys(a for a in unreferenced if certain and a.key not in held),
-        remove=_keys(due) if certain else (),
+        hide=_keys(a for a in unreferenced if may_go(a) and a.key not in held),
+        remove=_keys(a for a in due if may_go(a)),
         restore=_keys(restore),
         holds=holds,
         doubts=inputs.doubts,
@@ -176,7 +187,7 @@ def plan_retention(inputs: RetentionInput) -> RetentionPlan:
 
 def has_unreferenced(inputs: RetentionInput) -> bool:
     """Return whether nothing refers to some artifact, hidden or not."""
-    return len(_reached(inputs)) < len(inputs.artifacts)
+    return len(_kept(inputs)[0]) < len(inputs.artifacts)
 
 
 def _keys(artifacts: Iterable[RetainedArtifact]) -> tuple[TaskKey, ...]:
@@ -186,13 +197,31 @@ def _keys(artifacts: Iterable[RetainedArtifact]) -> tuple[TaskKey, ...]:
 # -- what is kept ------------------------------------------------------------------------------
 
 
-def _reached(inputs: RetentionInput) -> Roots:
-    """Return who refers to each artifact that a root reaches."""
+def _kept(inputs: RetentionInput) -> tuple[Roots, bool]:
+    """Return who refers to what is kept, and whether more may be.
+
+    What is left alone keeps the image that it was made in, as what is kept does.
+    """
+    kept = _reached(inputs, ())
+    blind = any(key in kept or key not in inputs.artifacts for key in inputs.unknown)
+    left = [a for key, a in inputs.artifacts.items() if blind or key in inputs.unread]
+    if not left:
+        return kept, blind
+    images = ((image, Referrer(Role.IMAGE, a.key)) for a in left for image in a.images)
+    return _reached(inputs, images), blind
+
+
+def _reached(inputs: RetentionInput, more: Iterable[tuple[TaskKey, Referrer]]) -> Roots:
+    """Return who refers to each artifact that a root reaches.
+
+    ``more`` are further roots.
+    """
     found: dict[TaskKey, dict[Referrer, None]] = defaultdict(dict)
     builds = _builds(inputs.artifacts)
     upstream = _upstream(inputs.artifacts, builds)
     waiting = deque((key, each) for key, referrers in inputs.roots.items() for each in referrers)
     waiting += _recent(inputs)
+    waiting += more
     while waiting:
         key, referrer = waiting.popleft()
         if key in builds:

@@ -119,6 +119,7 @@ class ReasonCode(enum.StrEnum):
     COLLECTION_CONFLICT = "CollectionConflict"
     COLLECTION_RUN_GOES_ON = "CollectionRunGoesOn"
     ARTIFACT_HIDDEN = "ArtifactHidden"
+    ARTIFACTS_KEPT = "ArtifactsKept"
     IMAGES_KEPT = "ImagesKept"
 
     # -- Review: an object for which nothing runs

@@ -581,6 +581,12 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "A commit asks for an artifact again that nothing referred to. Only pods reach its bucket.",
         "Nothing; if it stays so, see the Job `r-collect-…` of the namespace, and the daemon's log.",
     ),
+    ReasonCode.ARTIFACTS_KEPT: Entry(
+        "artifacts in {folder} are not collected: {detail}",
+        "A Job there got no pod, failed, or took too long. Other parts of buckets are collected, unless an artifact there "
+        "that stays may be made from any other: one that no Job has listed since the start of the daemon.",
+        "Mend the cause that is named: a quota, say, a claim that cannot be mounted, or an admission that refuses pods.",
+    ),
     ReasonCode.IMAGES_KEPT: Entry(
         "images are not collected: {detail}",
         "The registry cannot be read, does not delete, or has another image at the tag of a build. All else is collected.",

@@ -68,6 +68,10 @@ class CollectionEntry:
         return self.what is CollectedKind.IMAGE
 
 
+#: Reasons that keep some artifacts or images alone.
+_OF_SOME = (ReasonCode.ARTIFACTS_KEPT, ReasonCode.IMAGES_KEPT)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WithheldReason:
     """A reason why nothing, or not everything, is collected.
@@ -82,7 +86,7 @@ class WithheldReason:
     @property
     def keeps_all(self) -> bool:
         """True if nothing at all is collected because of it."""
-        return self.hold is None and self.reason != ReasonCode.IMAGES_KEPT
+        return self.hold is None and self.reason not in _OF_SOME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -296,6 +296,21 @@ async def test_what_another_head_names_stays(site: Site, store: StatusStore, by:
     assert site.is_there(old)
 
 
+async def test_an_artifact_that_is_being_restored_keeps_its_own_image_alone(
+    site: Site, store: StatusStore
+) -> None:
+    site.policy = replace(BARE, grace=7 * DAY)
+    old = [site.build(f"one of {name}", name) for name in ("a", "b")]
+    made = [site.records[model(name)].artifact for name in ("a", "b")]
+    for name in ("a", "b"):
+        site.build(f"two of {name}", name)
+    assert made[0] is not None
+    site.ledger.hidden[made[0].key] = site.now
+    site.ledger.withdraw(made[0].key)
+    await site.collect_images(store)
+    assert [site.key_of(image) in store.ledger.hidden for image in old] == [False, True]
+
+
 async def test_an_image_of_two_builds_stays_for_either(site: Site, store: StatusStore) -> None:
     site.content = "the same"
     old = site.build("one")

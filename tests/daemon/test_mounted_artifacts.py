@@ -34,7 +34,7 @@ from reconciler.types import Kind, ObjectRef, TaskKey, TaskKind
 from tests.git.copies import status_branch_at
 from tests.patience import PATIENCE
 
-ONE, TWO = TaskKey("1" * 40), TaskKey("2" * 40)
+ONE, TWO, THREE = TaskKey("1" * 40), TaskKey("2" * 40), TaskKey("3" * 40)
 BUCKET = "pvc://models"
 REF = ObjectRef(Kind.MODEL, "default", "a")
 AWAY = EngineError(Reason.of(ReasonCode.ENGINE_UNAVAILABLE, detail="away"))
@@ -48,8 +48,12 @@ class Bucket:
     states: dict[TaskKey, ArtifactState | None] = field(default_factory=dict)
     held: asyncio.Event = field(default_factory=asyncio.Event)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Some orders have come to an end.
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
     errors: list[EngineError] = field(default_factory=list)
     done: list[tuple[OrderKind, TaskKey]] = field(default_factory=list)
+    #: Namespaces in which no Job ends.
+    stuck: set[str] = field(default_factory=set)
     #: Whether orders take effect although what has come of them is not known.
     silent: bool = False
 
@@ -59,8 +63,10 @@ class Bucket:
     async def list_artifacts(
         self, wanted: Iterable[Wanted]
     ) -> Mapping[TaskKey, ArtifactFacts | EngineError | None]:
+        wanted = [*wanted]
         self.begun.set()
         await self.held.wait()
+        await self._stuck(wanted)
         if self.errors:
             return {item.key: self.errors[0] for item in wanted}
         found = {item.key: self.states[item.key] for item in wanted}
@@ -72,6 +78,8 @@ class Bucket:
         self.begun.set()
         if any(order.kind is not OrderKind.RESTORE for order in orders):
             await self.held.wait()
+        await self._stuck(order.artifact for order in orders)
+        self.ended.set()
         if self.errors:
             error = self.errors.pop()
             return {order.artifact.key: error for order in orders}
@@ -83,6 +91,10 @@ class Bucket:
             if self.silent:
                 self._one(order.kind, key)
         return found
+
+    async def _stuck(self, wanted: Iterable[Wanted]) -> None:
+        if any(f"/namespaces/{name}/" in (w.url or "") for w in wanted for name in self.stuck):
+            await asyncio.Event().wait()
 
     def _one(self, kind: OrderKind, key: TaskKey) -> OrderResult:
         state = self.states[key]
@@ -99,7 +111,7 @@ class Bucket:
 
 @dataclass
 class Site:
-    """A store with two complete artifacts, and their bucket."""
+    """A store with complete artifacts, the third in another namespace, and their bucket."""
 
     store: StatusStore
     bucket: Bucket = field(default_factory=Bucket)
@@ -107,7 +119,7 @@ class Site:
     replanned: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        for key in (ONE, TWO):
+        for key in (ONE, TWO, THREE):
             self.bucket.states[key] = _COMPLETE
             self.store.ledger.complete(key, TaskKind.TRAIN, Result(url=self.url(key)))
         self.mounted = MountedArtifacts(
@@ -124,7 +136,8 @@ class Site:
 
     @staticmethod
     def url(key: TaskKey) -> str:
-        return f"{BUCKET}/clusters/c/namespaces/default/models/a/{key}/"
+        namespace = "other" if key == THREE else "default"
+        return f"{BUCKET}/clusters/c/namespaces/{namespace}/models/a/{key}/"
 
     def artifact(self, key: TaskKey) -> RetainedArtifact:
         return RetainedArtifact(
@@ -167,7 +180,7 @@ async def test_what_is_hidden_is_pushed_before_its_job_is_created(
     monkeypatch.setattr(site.store, "flush", flush)
     await site.mounted.collect([site.artifact(ONE)], [])
     assert seen == [({ONE}, False)]
-    assert site.bucket.states == {ONE: _HIDDEN, TWO: _COMPLETE}
+    assert site.bucket.states == {ONE: _HIDDEN, TWO: _COMPLETE, THREE: _COMPLETE}
 
 
 async def test_where_the_record_cannot_be_pushed_no_job_is_created(
@@ -181,8 +194,8 @@ async def test_where_the_record_cannot_be_pushed_no_job_is_created(
         await site.mounted.collect([site.artifact(ONE)], [])
     assert not site.bucket.begun.is_set()
     # The next collection finds it complete: nobody has taken it back.
-    facts, _ = await site.mounted.read([site.artifact(ONE)])
-    assert site.mounted.learn(ONE, facts[ONE])
+    found = await site.mounted.read([site.artifact(ONE)])
+    assert site.mounted.learn(ONE, found.facts[ONE])
 
 
 async def test_what_is_asked_for_by_now_gets_no_order(site: Site) -> None:
@@ -267,36 +280,46 @@ async def test_a_collection_that_ends_takes_its_job_along(site: Site) -> None:
 
 async def test_what_is_complete_is_listed_once_and_what_is_hidden_each_time(site: Site) -> None:
     every = [site.artifact(ONE), site.artifact(TWO)]
-    facts, doubts = await site.mounted.read(every)
-    assert (set(facts), doubts) == ({ONE, TWO}, [])
+    found = await site.mounted.read(every)
+    assert (set(found.facts), found.unread, found.reasons) == ({ONE, TWO}, {}, [])
     site.bucket.begun.clear()
     await site.mounted.read(every)
     assert not site.bucket.begun.is_set()
     await site.mounted.collect([site.artifact(ONE)], [])
     site.bucket.begun.clear()
-    facts, _ = await site.mounted.read([site.artifact(ONE), site.artifact(TWO)])
+    found = await site.mounted.read([site.artifact(ONE), site.artifact(TWO)])
     assert site.bucket.begun.is_set()
-    assert {key: each and each.state for key, each in facts.items()} == {
+    assert {key: each and each.state for key, each in found.facts.items()} == {
         ONE: _HIDDEN,
         TWO: _COMPLETE,
     }
 
 
-async def test_a_list_that_fails_is_a_doubt(site: Site) -> None:
+async def test_of_a_list_that_fails_the_artifacts_are_unread(site: Site) -> None:
     site.bucket.errors = [AWAY]
-    facts, (doubt,) = await site.mounted.read([site.artifact(ONE), site.artifact(TWO)])
-    assert facts == {}
-    assert doubt.code is ReasonCode.COLLECTION_UNREADABLE
+    found = await site.mounted.read([site.artifact(ONE), site.artifact(TWO)])
+    assert (found.facts, found.unread) == ({}, {ONE: None, TWO: None})
+    (reason,) = found.reasons
+    assert reason.code is ReasonCode.ARTIFACTS_KEPT
 
 
-async def test_a_list_gives_way_to_a_restore_and_is_a_doubt(site: Site) -> None:
+async def test_what_a_list_has_said_before_is_known_while_one_fails(site: Site) -> None:
+    await site.mounted.read([site.artifact(ONE), site.artifact(TWO)])
+    await site.mounted.collect([site.artifact(ONE)], [])
+    site.bucket.errors = [AWAY]
+    found = await site.mounted.read([site.artifact(ONE), site.artifact(TWO)])
+    assert set(found.facts) == {TWO}
+    assert found.unread == {ONE: ArtifactFacts(state=_COMPLETE, size=1)}
+
+
+async def test_a_list_gives_way_to_a_restore(site: Site) -> None:
     site.bucket.held.clear()
     reading = asyncio.create_task(site.mounted.read([site.artifact(TWO)]))
     await site.bucket.begun.wait()
     site.mounted.restore(ONE)
-    facts, doubts = await reading
-    assert facts == {}
-    assert len(doubts) == 1
+    found = await reading
+    assert (found.facts, found.unread) == ({}, {ONE: None, TWO: None})
+    assert len(found.reasons) == 1
 
 
 async def test_what_is_asked_for_before_the_job_is_created_comes_first(
@@ -312,4 +335,48 @@ async def test_what_is_asked_for_before_the_job_is_created_comes_first(
     assert site.bucket.done == [], "no order before the restore"
     await site.restored()
     assert site.bucket.done == [(OrderKind.RESTORE, ONE)]
-    assert site.bucket.states == {ONE: _COMPLETE, TWO: _COMPLETE}
+    assert site.bucket.states == {ONE: _COMPLETE, TWO: _COMPLETE, THREE: _COMPLETE}
+
+
+async def test_a_namespace_without_pods_holds_up_no_other(site: Site) -> None:
+    await site.mounted.collect([site.artifact(ONE), site.artifact(THREE)], [])
+    site.bucket.stuck = {"default"}
+    site.mounted.restore(ONE)
+    site.mounted.restore(THREE)
+    await site.restored()
+    assert site.store.ledger.restoring.keys() == {ONE}
+    assert THREE in site.store.ledger.completed
+
+
+async def test_an_order_that_is_stuck_holds_up_no_other_part(site: Site) -> None:
+    site.bucket.stuck = {"default"}
+    collecting = asyncio.create_task(
+        site.mounted.collect([site.artifact(ONE), site.artifact(THREE)], [])
+    )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await site.bucket.ended.wait()
+        assert site.bucket.states[THREE] is _HIDDEN
+        site.mounted.restore(THREE)
+        await site.restored()
+        assert THREE in site.store.ledger.completed
+        assert not collecting.done()
+    finally:
+        collecting.cancel()
+        await asyncio.wait([collecting])
+
+
+async def test_a_new_request_ends_the_pause_before_the_next_try(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mounted_artifacts, "_RETRY", Backoff(first=3600.0, longest=3600.0))
+    await site.mounted.collect([site.artifact(ONE), site.artifact(TWO)], [])
+    site.bucket.errors = [AWAY]
+    site.bucket.ended.clear()
+    site.mounted.restore(ONE)
+    restoring = asyncio.create_task(site.restored())
+    async with asyncio.timeout(PATIENCE):
+        await site.bucket.ended.wait()
+    site.mounted.restore(TWO)
+    await restoring
+    assert not site.store.ledger.restoring

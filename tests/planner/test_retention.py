@@ -209,3 +209,21 @@ def test_images_are_held_apart_from_artifacts() -> None:
     (hold,) = plan.holds
     assert hold.keys == {key(1), key(2)}
     assert hold.reason.arguments["whose"] == "images of Model default/a"
+
+
+def test_what_is_unread_is_left_alone_with_the_image_that_it_was_made_in() -> None:
+    unread = replace(made(1), images=(key(3),))
+    plan = planned(unread, made(2), image(3), image(4), unread={key(1)}, unknown={key(1)})
+    assert plan.hide == (key(2), key(4)), "nothing that stays may be made from 2"
+
+
+def test_what_stays_and_is_made_from_an_unknown_artifact_may_be_made_from_any() -> None:
+    artifacts = made(1), replace(made(2), images=(key(3),)), image(3), image(4)
+    hidden = replace(made(5), hidden=NOW - 30 * DAY)
+    known = planned(*artifacts, hidden, roots=(1,), unread={key(1)})
+    assert (known.hide, known.remove) == ((key(2), key(3), key(4)), (key(5),))
+    unknown = planned(*artifacts, hidden, roots=(1,), unread={key(1)}, unknown={key(1)})
+    assert (unknown.hide, unknown.remove) == ((key(4),), ())
+    # One that is being restored is not among the complete ones, and stays.
+    restoring = planned(*artifacts[1:], hidden, unread={key(1)}, unknown={key(1)})
+    assert (restoring.hide, restoring.remove) == ((key(4),), ())

@@ -19,6 +19,7 @@ import msgspec
 import structlog
 
 from reconciler.engine import (
+    MOST_ORDERS,
     ArtifactOrder,
     EngineError,
     OrderKind,
@@ -44,8 +45,6 @@ log = structlog.get_logger(__name__)
 
 #: Seconds from its creation in which a Job may begin an order, and is waited for.
 PATIENCE = 600.0
-#: Orders of one Job; all are in one variable, of which Linux takes 128 KiB.
-MOST_ORDERS = 200
 #: Bytes of a log that are read. A kubelet keeps 10 MiB of one: some 40,000 artifacts.
 _LONGEST = 16 << 20
 _FOLDER = "/bucket"

@@ -19,7 +19,14 @@ from dataclasses import dataclass
 
 import structlog
 
-from reconciler.engine import EngineError, Result, Wanted, metrics_of, warnings_of
+from reconciler.engine import (
+    EngineError,
+    Result,
+    Wanted,
+    bucket_part,
+    metrics_of,
+    warnings_of,
+)
 from reconciler.engines.kubernetes import wrapper
 from reconciler.engines.kubernetes.bucket_job import INVENTORY, bucket_job
 from reconciler.engines.kubernetes.client import Api
@@ -27,7 +34,7 @@ from reconciler.engines.kubernetes.command_pod import mount_at
 from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.job_output import JobOutput
 from reconciler.engines.kubernetes.pod_parts import CONTAINER, ApiObject, Fragment
-from reconciler.types import TaskKey, TaskKind
+from reconciler.types import TaskKey
 
 log = structlog.get_logger(__name__)
 
@@ -52,17 +59,12 @@ class Folder:
 
 
 def folders(wanted: Iterable[Wanted]) -> list[Folder]:
-    """Return the folders that may hold the wanted artifacts.
-
-    A folder is ``BUCKET/clusters/C/namespaces/N/``; in it an artifact is ``KIND/NAME/KEY/``, and an
-    evaluation ``KIND/NAME/evaluations/KEY/``.
-    """
+    """Return the folders that may hold the wanted artifacts."""
     found: dict[str, dict[str, Wanted]] = defaultdict(dict)
     for item in wanted:
-        if item.url is not None:
-            parts = item.url.rstrip("/").split("/")
-            depth = 4 if item.task is TaskKind.EVALUATE else 3
-            found["/".join(parts[:-depth])]["/".join(parts[-depth:])] = item
+        place = bucket_part(item)
+        if place is not None:
+            found[place[0]][place[1]] = item
     return [Folder(url, url.rpartition("/")[2], items) for url, items in found.items()]
 
 
