@@ -29,7 +29,7 @@ def expired_jobs(inputs: PlanInput, ending: Collection[str]) -> list[RunDeletion
     most = inputs.settings.history_jobs
     ended = [run for run in inputs.runs.values() if not run.live and run.name not in ending]
     found = {run.name: (run, run.reason or _LIMIT) for run in ended if run.suspended is not None}
-    gone = {*inputs.ledger.hidden, *inputs.ledger.collected}
+    gone = inputs.ledger.collected
     for run in ended if gone else ():
         if run.phase is RunPhase.SUCCEEDED and run.key in gone:
             found.setdefault(run.name, (run, _COLLECTED))
