@@ -13,9 +13,9 @@ import structlog
 from watchfiles import awatch
 
 from reconciler.config import Setup
+from reconciler.daemon.bucket_parts import MountedBuckets
 from reconciler.daemon.controller import Daemon
 from reconciler.daemon.local_try import LocalTry, Select
-from reconciler.daemon.mounted_artifacts import MountedBuckets
 from reconciler.daemon.notifications import Notifier, notifying
 from reconciler.daemon.once import OncePatience
 from reconciler.daemon.plan_reporter import Observer

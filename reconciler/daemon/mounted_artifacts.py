@@ -12,16 +12,17 @@ Job that lists or collects.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NoReturn, Protocol, TypeVar
+from types import MappingProxyType
+from typing import NoReturn
 
 import structlog
 
 from reconciler.backoff import Backoff
+from reconciler.daemon.bucket_parts import BucketPart, BucketParts, MountedBuckets
 from reconciler.daemon.retention_record import CollectionRecord
 from reconciler.engine import (
     MOST_ORDERS,
@@ -33,50 +34,20 @@ from reconciler.engine import (
     OrderOutcome,
     OrderResult,
     Wanted,
-    bucket_part,
 )
 from reconciler.engines.local import ArtifactFacts, ArtifactState
+from reconciler.git import GitError
 from reconciler.planner import Completed, RetainedArtifact
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import TaskKey
 
 log = structlog.get_logger(__name__)
 
-T = TypeVar("T")
-Item = TypeVar("Item")
 #: Pauses between two tries to restore what could not be restored.
 _RETRY = Backoff(first=5.0, longest=600.0)
 #: Parts of buckets that are listed, or collected in, at a time.
 _AT_ONCE = 8
 _GONE = (OrderOutcome.REMOVED, OrderOutcome.GONE)
-
-
-class BucketJobs(Protocol):
-    """Jobs on buckets. An error stands for each artifact that it concerns."""
-
-    async def list_artifacts(
-        self, wanted: Iterable[Wanted]
-    ) -> Mapping[TaskKey, ArtifactFacts | EngineError | None]:
-        """Return the facts of artifacts; None if certainly gone."""
-        ...
-
-    async def carry_out(
-        self, orders: Sequence[ArtifactOrder]
-    ) -> Mapping[TaskKey, OrderResult | EngineError]:
-        """Return the outcome of each order."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MountedBuckets:
-    """The buckets that pods alone can reach, and the Jobs on them.
-
-    ``has`` returns whether a URL is in one of them. ``listed``: a mere report lists them, too.
-    """
-
-    jobs: BucketJobs
-    has: Callable[[str], bool]
-    listed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,51 +63,13 @@ class MountedFacts:
     reasons: Sequence[Reason]
 
 
-@dataclass(slots=True)
-class _Part:
-    """A namespace's part of a bucket, and its Job.
-
-    ``asked``: a restore is asked for, and not begun. ``restores``: a task restores there.
-    """
-
-    url: str
-    jobs: asyncio.Lock = field(default_factory=asyncio.Lock)
-    job: asyncio.Future[Any] | None = None
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
-    restores: bool = False
-
-    @property
-    def is_restoring(self) -> bool:
-        """True while a restore is asked for, or under way."""
-        return self.restores or self.asked.is_set()
-
-    async def run(self, job: Callable[[], Awaitable[T]]) -> T | None:
-        """Run a Job; None if a restore comes first."""
-        if self.asked.is_set() or self.jobs.locked():
-            return None
-        async with self.jobs:
-            self.job = asyncio.ensure_future(job())
-            try:
-                await asyncio.wait([self.job])
-                return None if self.job.cancelled() else self.job.result()
-            finally:
-                # Of a collection that is cancelled its Job is, too.
-                self.job.cancel()
-                await asyncio.gather(self.job, return_exceptions=True)
-                self.job = None
-
-    def give_way(self) -> None:
-        """End the Job that lists or collects."""
-        if self.job is not None:
-            self.job.cancel()
-
-
 @dataclass(slots=True, kw_only=True)
 class MountedArtifacts:
     """Lists, hides, restores and removes artifacts by Jobs.
 
     ``lock`` is that of the syncs. ``is_asked_for`` returns whether an artifact must be left alone
-    by now. ``restored`` is called when what a plan waits for can be used, or is gone.
+    by now. ``restored`` is called when what a plan waits for can be used, or is gone, or waits for
+    another cause.
     """
 
     mounted: MountedBuckets | None
@@ -147,9 +80,7 @@ class MountedArtifacts:
     _known: dict[tuple[str, datetime], ArtifactFacts] = field(default_factory=dict)
     #: What was last said of each artifact, hidden or not.
     _said: dict[TaskKey, ArtifactFacts] = field(default_factory=dict)
-    #: Keys that are recorded as hidden, and of which no Job has said so yet.
-    _unsure: set[TaskKey] = field(default_factory=set)
-    _parts: dict[str, _Part] = field(default_factory=dict)
+    _parts: BucketParts = field(default_factory=BucketParts)
     _asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     def has(self, artifact: RetainedArtifact) -> bool:
@@ -192,7 +123,7 @@ class MountedArtifacts:
         facts: dict[TaskKey, ArtifactFacts | None] = {}
         reasons: dict[Reason, None] = {}
 
-        async def one(part: _Part, items: Sequence[Wanted]) -> None:
+        async def one(part: BucketPart, items: Sequence[Wanted]) -> None:
             async with places:
                 found = await part.run(lambda: jobs.list_artifacts(items))
             for key, each in (found or {}).items():
@@ -203,34 +134,14 @@ class MountedArtifacts:
             if found is None:
                 reasons[_kept(part, "an artifact is being restored there")] = None
 
-        divided = self._divided(wanted, _itself)
+        divided = self._parts.divided(wanted, _itself)
         await asyncio.gather(*(one(part, items) for part, items in divided))
         self._said |= {key: each for key, each in facts.items() if each is not None}
         return facts, [*reasons]
 
-    def learn(self, key: TaskKey, facts: ArtifactFacts | None) -> bool:
-        """Return whether a complete artifact was recorded as hidden in vain.
-
-        Then its Job did not come to it. No user has taken it back, which would count as made anew.
-        """
-        unsure = key in self._unsure
-        self._unsure.discard(key)
-        return unsure and facts is not None and facts.state is ArtifactState.COMPLETE
-
     def _wanted(self, artifact: RetainedArtifact) -> Wanted | None:
         known = self.record.store.ledger.result(artifact.key)
         return Wanted(known.task, artifact.key, artifact.url) if known is not None else None
-
-    def _divided(
-        self, items: Iterable[Item], wanted: Callable[[Item], Wanted]
-    ) -> list[tuple[_Part, list[Item]]]:
-        """Divide what concerns artifacts by the parts of buckets."""
-        found: dict[str, list[Item]] = defaultdict(list)
-        for item in items:
-            place = bucket_part(wanted(item))
-            if place is not None:
-                found[place[0]].append(item)
-        return [(self._parts.setdefault(url, _Part(url)), each) for url, each in found.items()]
 
     # -- collecting ------------------------------------------------------------------------------
 
@@ -238,26 +149,24 @@ class MountedArtifacts:
         self, hide: Iterable[RetainedArtifact], remove: Iterable[RetainedArtifact]
     ) -> list[Collected]:
         """Hide and remove artifacts; return what was removed. Raises GitError."""
-        orders, made = list[ArtifactOrder](), dict[TaskKey, datetime]()
+        hide = [*hide]
+        await self._probe(hide)
         async with self.lock:
-            for kind, artifacts in ((OrderKind.HIDE, hide), (OrderKind.REMOVE, remove)):
-                for artifact in artifacts:
-                    wanted = self._wanted(artifact)
-                    if not self.has(artifact) or wanted is None or self.is_asked_for(artifact):
-                        continue
-                    if any(part.is_restoring for part, _ in self._divided([wanted], _itself)):
-                        continue
-                    if kind is OrderKind.HIDE:
-                        self.record.hidden(artifact.key)
-                        self._unsure.add(artifact.key)
-                    orders.append(ArtifactOrder(kind, wanted))
-                    made[artifact.key] = artifact.made
-        if not orders:
+            ordered = [*self._orders(hide, remove)]
+        if not ordered:
             return []
-        await self.record.store.flush()
+        orders = [order for order, _ in ordered]
+        made = {order.artifact.key: artifact.made for order, artifact in ordered}
+        try:
+            await self.record.store.flush()
+        except GitError:
+            async with self.lock:
+                for order in orders:
+                    self._left(self._parts.of(order.artifact), order.artifact.key)
+            raise
         places, removed = asyncio.Semaphore(_AT_ONCE), list[Collected]()
 
-        async def one(part: _Part, orders: Sequence[ArtifactOrder]) -> None:
+        async def one(part: BucketPart, orders: Sequence[ArtifactOrder]) -> None:
             async with places:
                 for begin in range(0, len(orders), MOST_ORDERS):
                     some = orders[begin : begin + MOST_ORDERS]
@@ -265,22 +174,43 @@ class MountedArtifacts:
                         kind = CollectedKind.ARTIFACT
                         found = Collected(kind=kind, name=key, freed=freed, used=made[key])
                         removed.append(found)
+                if part.unsure:
+                    await part.run(lambda: self._settle(part))
 
-        divided = self._divided(orders, lambda order: order.artifact)
+        divided = self._parts.divided(orders, lambda order: order.artifact)
         await asyncio.gather(*(one(part, some) for part, some in divided))
         return removed
 
+    def _orders(
+        self, hide: Iterable[RetainedArtifact], remove: Iterable[RetainedArtifact]
+    ) -> Iterator[tuple[ArtifactOrder, RetainedArtifact]]:
+        """Yield the orders of a collection, and record what they hide."""
+        kinds = [(OrderKind.HIDE, a) for a in hide] + [(OrderKind.REMOVE, a) for a in remove]
+        for kind, artifact in kinds:
+            wanted = self._wanted(artifact)
+            if not self.has(artifact) or wanted is None or self.is_asked_for(artifact):
+                continue
+            part = self._parts.of(wanted)
+            if part.is_restoring or (part.refused and kind is OrderKind.HIDE):
+                continue
+            if kind is OrderKind.HIDE:
+                self.record.hidden(artifact.key)
+                part.unsure[artifact.key] = wanted
+            yield ArtifactOrder(kind, wanted), artifact
+
     async def _collected(
-        self, part: _Part, orders: Sequence[ArtifactOrder]
+        self, part: BucketPart, orders: Sequence[ArtifactOrder]
     ) -> list[tuple[TaskKey, int]]:
         """Carry out orders; return what was removed, and its bytes."""
         assert self.mounted is not None
         jobs, ledger = self.mounted.jobs, self.record.store.ledger
-        # A sync may have asked for one of them since.
-        orders = [order for order in orders if order.artifact.key not in ledger.restoring]
+        # A sync may have asked for one of them since, and a list have found it not hidden.
+        wanted = ledger.hidden.keys() - ledger.restoring.keys()
+        orders = [order for order in orders if order.artifact.key in wanted]
         results = await part.run(lambda: jobs.carry_out(orders)) if orders else None
         removed: list[tuple[TaskKey, int]] = []
         async with self.lock:
+            part.learn(results or {})
             for key, result in (results or {}).items():
                 if key in ledger.restoring or key not in ledger.hidden:
                     continue
@@ -299,8 +229,56 @@ class MountedArtifacts:
         elif result.outcome is not OrderOutcome.HIDDEN:
             log.warning("an order was not carried out", key=key[:12], outcome=result.outcome.value)
             return False
-        self._unsure.discard(key)
         return True
+
+    async def _probe(self, hide: Sequence[RetainedArtifact]) -> None:
+        """Try out parts that refused a pod, before anything is hidden there."""
+        wanted = [w for a in hide if self.has(a) and (w := self._wanted(a)) is not None]
+        places = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(part: BucketPart, artifact: Wanted) -> None:
+            async with places:
+                if await part.run(lambda: self._could(artifact)):
+                    part.refused = None
+
+        divided = self._parts.divided(wanted, _itself)
+        await asyncio.gather(*(one(part, some[0]) for part, some in divided if part.refused))
+
+    async def _could(self, artifact: Wanted) -> bool:
+        """Return whether orders can be carried out by now."""
+        assert self.mounted is not None
+        return await self.mounted.jobs.probe(artifact) is None
+
+    async def _settle(
+        self, part: BucketPart, asked: Mapping[TaskKey, Wanted] = MappingProxyType({})
+    ) -> dict[TaskKey, OrderResult]:
+        """List artifacts in doubt; return those asked for that are complete.
+
+        An artifact that its Job did not come to is not hidden. This is looked at once: later, what
+        is complete was taken back by a user.
+        """
+        assert self.mounted is not None
+        found = await self.mounted.jobs.list_artifacts({**part.unsure, **asked}.values())
+        said = {k: each for k, each in found.items() if isinstance(each, ArtifactFacts)}
+        complete = {k for k, each in said.items() if each.state is ArtifactState.COMPLETE}
+        async with self.lock:
+            self._said |= said
+            for key in [*part.unsure]:
+                if key in complete:
+                    self._left(part, key)
+            part.unsure.clear()
+        return {key: OrderResult(OrderOutcome.COMPLETE) for key in complete & asked.keys()}
+
+    def _left(self, part: BucketPart, key: TaskKey) -> None:
+        """Note that an artifact was not hidden after all."""
+        ledger = self.record.store.ledger
+        unsure = part.unsure.pop(key, None) is not None
+        if unsure and key in ledger.hidden and key not in ledger.restoring:
+            self.record.left(key)
+
+    def refusals(self) -> list[Reason]:
+        """Return why nothing is hidden in some parts of buckets."""
+        return [_kept(p, str(p.refused)) for p in self._parts if p.refused is not None]
 
     # -- restoring -------------------------------------------------------------------------------
 
@@ -312,9 +290,9 @@ class MountedArtifacts:
         ledger = self.record.store.ledger
         ledger.withdraw(key)
         if key in ledger.restoring:
-            for part, _ in self._divided([ledger.restoring[key]], _artifact):
-                part.asked.set()
-                part.give_way()
+            part = self._parts.of(_artifact(ledger.restoring[key]))
+            part.asked.set()
+            part.give_way()
             self._asked.set()
 
     async def run(self) -> NoReturn:
@@ -323,50 +301,71 @@ class MountedArtifacts:
             while True:
                 await self._asked.wait()
                 self._asked.clear()
-                for part in self._parts.values():
+                for part in self._parts:
                     if part.asked.is_set() and not part.restores:
                         part.restores = True
                         tasks.create_task(self._restore(part))
 
-    async def _restore(self, part: _Part) -> None:
+    async def _restore(self, part: BucketPart) -> None:
         """Restore what is asked for in a part, until it is done."""
         failures = 0
-        while asked := self._restoring(part):
+        try:
+            while asked := self._restoring(part):
+                part.asked.clear()
+                if await self._restored(part, asked):
+                    failures = 0
+                    continue
+                failures += 1
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_RETRY.delay(failures)):
+                        await part.asked.wait()
             part.asked.clear()
-            if await self._restored(part, asked):
-                failures = 0
-                continue
-            failures += 1
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_RETRY.delay(failures)):
-                    await part.asked.wait()
-        part.asked.clear()
-        part.restores = False
+        finally:
+            part.restores = False
 
-    def _restoring(self, part: _Part) -> list[Completed]:
-        divided = self._divided(self.record.store.ledger.restoring.values(), _artifact)
+    def _restoring(self, part: BucketPart) -> list[Completed]:
+        divided = self._parts.divided(self.record.store.ledger.restoring.values(), _artifact)
         return next((found for each, found in divided if each is part), [])
 
-    async def _restored(self, part: _Part, asked: Sequence[Completed]) -> bool:
+    async def _restored(self, part: BucketPart, asked: Sequence[Completed]) -> bool:
         """Restore artifacts of a part; returns False without any success."""
         assert self.mounted is not None
         ledger = self.record.store.ledger
-        orders = [ArtifactOrder(OrderKind.RESTORE, _artifact(each)) for each in asked]
         part.give_way()
         async with part.jobs:
-            results = await self.mounted.jobs.carry_out(orders)
+            results = await self._restored_by_jobs(part, {a.key: _artifact(a) for a in asked})
+        new = False
         async with self.lock:
             for key, result in results.items():
                 if key not in ledger.restoring:
                     continue
                 if isinstance(result, EngineError):
                     self.record.failed(result)
+                    new |= ledger.obstruct(key, result.reason)
                 else:
                     self._note(key, result)
             done = any(each.key not in ledger.restoring for each in asked)
-            if done:
+            if done or new:
                 self.restored()
         return done
+
+    async def _restored_by_jobs(
+        self, part: BucketPart, asked: Mapping[TaskKey, Wanted]
+    ) -> dict[TaskKey, OrderResult | EngineError]:
+        """Restore artifacts; what a list finds complete needs no Job that writes."""
+        assert self.mounted is not None
+        found: dict[TaskKey, OrderResult | EngineError] = {}
+        if part.refused or part.unsure:
+            found |= await self._settle(part, asked)
+        rest = [ArtifactOrder(OrderKind.RESTORE, w) for key, w in asked.items() if key not in found]
+        if rest:
+            results = await self.mounted.jobs.carry_out(rest)
+            part.learn(results)
+            found |= results
+            failed = {k: asked[k] for k, each in results.items() if isinstance(each, EngineError)}
+            if failed:
+                found |= await self._settle(part, failed)
+        return found
 
 
 def _itself(wanted: Wanted) -> Wanted:
@@ -377,5 +376,5 @@ def _artifact(known: Completed) -> Wanted:
     return Wanted(known.task, known.key, known.result.url)
 
 
-def _kept(part: _Part, detail: str) -> Reason:
+def _kept(part: BucketPart, detail: str) -> Reason:
     return Reason.of(ReasonCode.ARTIFACTS_KEPT, folder=part.url, detail=detail)

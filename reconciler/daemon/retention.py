@@ -191,7 +191,8 @@ class Retention:
             restored = await self.take_back(steps.restore)
         removed += await self.mounted.collect(hide, others)  # last, as Jobs may take long
         left = recorded.retained(self.store.ledger)
-        inputs = replace(inputs, artifacts=left)
+        untouched = dict.fromkeys((*self.mounted.refusals(), *inputs.untouched))
+        inputs = replace(inputs, artifacts=left, untouched=tuple(untouched)[:MOST_DOUBTS])
         report = CollectionReport.of(inputs, plan_retention(inputs), remains)
         if self.store.report_collection(report if report.notable else None) or restored:
             self.replan()
@@ -373,9 +374,7 @@ class Retention:
             hidden = key in self.store.ledger.hidden
             if key in self.store.ledger.restoring:
                 continue
-            if self.mounted.learn(key, facts):
-                self.record.left(key)
-            elif hidden and facts is None:
+            if hidden and facts is None:
                 self.record.removed(key)
             elif recorded.artifacts[key].is_image:  # it is hidden in its record alone
                 if not hidden and facts is None and known.get(key) == recorded.artifacts[key]:

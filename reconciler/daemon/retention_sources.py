@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from reconciler.daemon.mounted_artifacts import MountedBuckets
+from reconciler.daemon.bucket_parts import MountedBuckets
 from reconciler.daemon.pull_request_planner import DaemonState
 from reconciler.daemon.retention_heads import Found
 from reconciler.engines.local import ArtifactPlaces

@@ -8,9 +8,11 @@ if TYPE_CHECKING:
     from reconciler.engine.artifact_orders import (
         MOST_ORDERS,
         ArtifactOrder,
+        JobEndedError,
         OrderKind,
         OrderOutcome,
         OrderResult,
+        PodRefusedError,
         bucket_part,
     )
     from reconciler.engine.end_request import (
@@ -89,6 +91,8 @@ _MODULES = {
     "ATTEMPT_LOG": "logs",
     "MOST_ORDERS": "artifact_orders",
     "ArtifactOrder": "artifact_orders",
+    "JobEndedError": "artifact_orders",
+    "PodRefusedError": "artifact_orders",
     "BASE": "environment",
     "Capacity": "interface",
     "Collected": "interface",
@@ -192,6 +196,7 @@ __all__ = [
     "FailureClass",
     "FollowedLogs",
     "ImageGoneError",
+    "JobEndedError",
     "ListingBuilder",
     "ListingTooLargeError",
     "LogOf",
@@ -201,6 +206,7 @@ __all__ = [
     "OrderKind",
     "OrderOutcome",
     "OrderResult",
+    "PodRefusedError",
     "Point",
     "Progress",
     "ProgressReader",

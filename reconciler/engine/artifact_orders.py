@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from reconciler.engine.interface import Wanted
+from reconciler.engine.interface import EngineError, Wanted
 from reconciler.types import TaskKind
 
 #: Orders of one Job; all are in one variable, of which Linux takes 128 KiB.
@@ -49,6 +49,14 @@ class OrderResult:
 
     outcome: OrderOutcome
     freed: int = 0
+
+
+class PodRefusedError(EngineError):
+    """A Job that got no pod, so that nothing was done."""
+
+
+class JobEndedError(EngineError):
+    """A Job that somebody else has ended: a user's restore does so."""
 
 
 def bucket_part(artifact: Wanted) -> tuple[str, str] | None:

@@ -68,10 +68,11 @@ class Ledger:
 
     ``losses_changed`` counts the changes of ``losses`` and ``restoring``. ``hidden`` has the keys
     whose markers a collection has hidden, to be restored before they are used; ``restoring`` those
-    of them that are being restored, which are not complete and are not made again; ``collected``
-    those that it has removed. ``releases`` are the ids of holds that were released, the oldest
-    first; each releases once. ``removed_spent`` is what objects that are gone have spent, by month.
-    ``turn`` counts what was learnt in this process, in that order, which no clock can change.
+    of them that are being restored, which are not complete and are not made again, and
+    ``obstacles`` why some are not yet; ``collected`` those that it has removed. ``releases`` are
+    the ids of holds that were released, the oldest first; each releases once. ``removed_spent`` is
+    what objects that are gone have spent, by month. ``turn`` counts what was learnt in this
+    process, in that order, which no clock can change.
     """
 
     completed: dict[TaskKey, Completed] = field(default_factory=dict)
@@ -79,6 +80,7 @@ class Ledger:
     losses: dict[TaskKey, Loss] = field(default_factory=dict)
     hidden: dict[TaskKey, datetime] = field(default_factory=dict)
     restoring: dict[TaskKey, Completed] = field(default_factory=dict)
+    obstacles: dict[TaskKey, Reason] = field(default_factory=dict)
     collected: dict[TaskKey, Loss] = field(default_factory=dict)
     losses_changed: int = 0
     releases: tuple[str, ...] = ()
@@ -102,6 +104,7 @@ class Ledger:
             losses=dict(self.losses),
             hidden=dict(self.hidden),
             restoring=dict(self.restoring),
+            obstacles=dict(self.obstacles),
             collected=dict(self.collected),
             removed_spent=dict(self.removed_spent),
             _seen=dict(self._seen),
@@ -197,6 +200,7 @@ class Ledger:
     def _complete(self, found: Completed) -> None:
         self.collected.pop(found.key, None)
         self.restoring.pop(found.key, None)
+        self.obstacles.pop(found.key, None)
         if self.losses.pop(found.key, None) is not None:
             self.losses_changed += 1
         known = self.completed.get(found.key)
@@ -246,9 +250,25 @@ class Ledger:
             self.restoring[key] = known
             self.losses_changed += 1
 
+    def obstruct(self, key: TaskKey, cause: Reason) -> bool:
+        """Note the obstacle of a restore; return whether it is new."""
+        new = key in self.restoring and self.obstacles.get(key) != cause
+        if new:
+            self.obstacles[key] = cause
+            self.losses_changed += 1
+        return new
+
+    def restoring_reason(self, key: TaskKey) -> Reason:
+        """Return the reason of what waits for an artifact's restore."""
+        cause = self.obstacles.get(key)
+        if cause is None:
+            return Reason.of(ReasonCode.ARTIFACT_HIDDEN, key=key[:12])
+        return Reason.of(ReasonCode.ARTIFACT_NOT_RESTORED, key=key[:12], cause=cause)
+
     def restore(self, key: TaskKey) -> None:
         """Note that a hidden key's artifact is there again."""
         self.hidden.pop(key, None)
+        self.obstacles.pop(key, None)
         known = self.restoring.pop(key, None)
         if known is not None:
             self.completed[key] = replace(known, turn=self._next_turn())
@@ -260,6 +280,7 @@ class Ledger:
         It is made again where something needs it.
         """
         self.hidden.pop(key, None)
+        self.obstacles.pop(key, None)
         known = self.completed.pop(key, None) or self.restoring.pop(key, None)
         if known is not None:
             self.collected[key] = Loss(at, known.result.url or "", known.finished)

@@ -292,7 +292,7 @@ class _StatusUpdate:
     def _pending(self) -> tuple[Phase, Reason]:
         wanted = self.item.key
         if wanted is not None and wanted in self.inputs.ledger.restoring:
-            return Phase.WAITING, Reason.of(ReasonCode.ARTIFACT_HIDDEN, key=wanted[:12])
+            return Phase.WAITING, self.inputs.ledger.restoring_reason(wanted)
         own = {task.key for task in self.item.tasks}
         for decision in self.decisions:
             if decision.needs and not own.issuperset(decision.needs):

@@ -140,7 +140,7 @@ class TaskActions:
         if self.wanted.is_complete(key):
             return answer.keep(TaskPhase.SUCCEEDED, _COMPLETE)
         if key in self.inputs.ledger.restoring:
-            return answer.wait(Reason.of(ReasonCode.ARTIFACT_HIDDEN, key=key[:12]))
+            return answer.wait(self.inputs.ledger.restoring_reason(key))
         return answer.keep(TaskPhase.NEEDLESS, Reason.of(ReasonCode.NOT_NEEDED))
 
     def _keyless(
@@ -246,7 +246,7 @@ class TaskActions:
             if need in self.stuck:
                 return self.stuck[need]
             if need in self.inputs.ledger.restoring:  # it is pinned, and no task makes it
-                return Reason.of(ReasonCode.ARTIFACT_HIDDEN, key=need[:12])
+                return self.inputs.ledger.restoring_reason(need)
         for ref, judgement in self.wanted.unaccepted(task):
             if judgement.rejected:
                 key = (self.inputs.desired[ref].key or "")[:12]

@@ -119,6 +119,7 @@ class ReasonCode(enum.StrEnum):
     COLLECTION_CONFLICT = "CollectionConflict"
     COLLECTION_RUN_GOES_ON = "CollectionRunGoesOn"
     ARTIFACT_HIDDEN = "ArtifactHidden"
+    ARTIFACT_NOT_RESTORED = "ArtifactNotRestored"
     ARTIFACTS_KEPT = "ArtifactsKept"
     IMAGES_KEPT = "ImagesKept"
 
@@ -142,6 +143,7 @@ class ReasonCode(enum.StrEnum):
     CONTAINER_WAITING = "ContainerWaiting"
     POD_STARTING = "PodStarting"
     POD_MISSING = "PodMissing"
+    POD_REFUSED = "PodRefused"
     QUEUED = "Queued"
     QUEUED_AGAIN = "QueuedAgain"
     QUEUE_CONTROLLER_MISSING = "QueueControllerMissing"

@@ -581,6 +581,12 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "A commit asks for an artifact again that nothing referred to. Only pods reach its bucket.",
         "Nothing; if it stays so, see the Job `r-collect-…` of the namespace, and the daemon's log.",
     ),
+    ReasonCode.ARTIFACT_NOT_RESTORED: Entry(
+        "its artifact {key} was hidden by a collection, and is not restored yet: {cause}",
+        "A commit asks for an artifact again that nothing referred to, and the Job that restores it got no pod, failed, or took too long.",
+        "Mend the cause that is named; it is tried again. Where a namespace enforces `restricted`, have the Job run as an ordinary user "
+        "with `kubernetes.templates.collect`; where a quota is used up, make room for a pod.",
+    ),
     ReasonCode.ARTIFACTS_KEPT: Entry(
         "artifacts in {folder} are not collected: {detail}",
         "A Job there got no pod, failed, or took too long. Other parts of buckets are collected, unless an artifact there "
@@ -673,6 +679,11 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "its pod is starting",
         "The pod is scheduled; its containers are not running yet.",
         "Nothing.",
+    ),
+    ReasonCode.POD_REFUSED: Entry(
+        "the Job {job} gets no pod: {detail}",
+        "Admission or a quota refuses the pod of a Job that collects.",
+        "Change what the cause names, or the pod, with `kubernetes.templates.collect`.",
     ),
     ReasonCode.POD_MISSING: Entry(
         "it has no pod; where that lasts, `kubectl describe job {job}` says why",

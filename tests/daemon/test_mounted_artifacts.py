@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,15 +13,18 @@ import pytest
 
 from reconciler.backoff import Backoff
 from reconciler.daemon import mounted_artifacts
-from reconciler.daemon.mounted_artifacts import MountedArtifacts, MountedBuckets
+from reconciler.daemon.bucket_parts import MountedBuckets
+from reconciler.daemon.mounted_artifacts import MountedArtifacts
 from reconciler.daemon.retention_record import CollectionRecord
 from reconciler.daemon.status_store import StatusStore
 from reconciler.engine import (
     ArtifactOrder,
     EngineError,
+    JobEndedError,
     OrderKind,
     OrderOutcome,
     OrderResult,
+    PodRefusedError,
     Result,
     Wanted,
 )
@@ -29,7 +32,7 @@ from reconciler.engines.local import ArtifactFacts, ArtifactState
 from reconciler.git import GitError
 from reconciler.metrics import Metrics
 from reconciler.planner import RetainedArtifact
-from reconciler.reasons import Reason, ReasonCode
+from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import Kind, ObjectRef, TaskKey, TaskKind
 from tests.git.copies import status_branch_at
 from tests.patience import PATIENCE
@@ -38,6 +41,7 @@ ONE, TWO, THREE = TaskKey("1" * 40), TaskKey("2" * 40), TaskKey("3" * 40)
 BUCKET = "pvc://models"
 REF = ObjectRef(Kind.MODEL, "default", "a")
 AWAY = EngineError(Reason.of(ReasonCode.ENGINE_UNAVAILABLE, detail="away"))
+REFUSED = PodRefusedError(Reason.of(ReasonCode.POD_REFUSED, job="r-collect", detail="restricted"))
 _COMPLETE, _HIDDEN, _ = ArtifactState
 
 
@@ -52,6 +56,8 @@ class Bucket:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     errors: list[EngineError] = field(default_factory=list)
     done: list[tuple[OrderKind, TaskKey]] = field(default_factory=list)
+    #: Whether no Job with orders gets a pod.
+    refusing: bool = False
     #: Namespaces in which no Job ends.
     stuck: set[str] = field(default_factory=set)
     #: Whether orders take effect although what has come of them is not known.
@@ -80,6 +86,8 @@ class Bucket:
             await self.held.wait()
         await self._stuck(order.artifact for order in orders)
         self.ended.set()
+        if self.refusing:
+            return {order.artifact.key: REFUSED for order in orders}
         if self.errors:
             error = self.errors.pop()
             return {order.artifact.key: error for order in orders}
@@ -95,6 +103,9 @@ class Bucket:
     async def _stuck(self, wanted: Iterable[Wanted]) -> None:
         if any(f"/namespaces/{name}/" in (w.url or "") for w in wanted for name in self.stuck):
             await asyncio.Event().wait()
+
+    async def probe(self, artifact: Wanted) -> EngineError | None:
+        return REFUSED if self.refusing else None
 
     def _one(self, kind: OrderKind, key: TaskKey) -> OrderResult:
         state = self.states[key]
@@ -149,12 +160,19 @@ class Site:
             hidden=self.store.ledger.hidden.get(key),
         )
 
-    async def restored(self) -> None:
-        """Run what restores until a sync is asked for."""
+    async def restored(self, *keys: TaskKey) -> None:
+        """Run what restores until these, or all, are restored, or gone."""
+        restoring = self.store.ledger.restoring
+        await self.told(lambda: not (restoring.keys() & keys if keys else restoring))
+
+    async def told(self, done: Callable[[], bool]) -> None:
+        """Run what restores, and look at each sync that is asked for."""
         running = asyncio.create_task(self.mounted.run())
         try:
             async with asyncio.timeout(PATIENCE):
-                await self.replanned.wait()
+                while not done():
+                    await self.replanned.wait()
+                    self.replanned.clear()
         finally:
             running.cancel()
             with suppress(asyncio.CancelledError):
@@ -193,9 +211,7 @@ async def test_where_the_record_cannot_be_pushed_no_job_is_created(
     with pytest.raises(GitError):
         await site.mounted.collect([site.artifact(ONE)], [])
     assert not site.bucket.begun.is_set()
-    # The next collection finds it complete: nobody has taken it back.
-    found = await site.mounted.read([site.artifact(ONE)])
-    assert site.mounted.learn(ONE, found.facts[ONE])
+    assert not site.store.ledger.hidden, "what is found complete later, a user has taken back"
 
 
 async def test_what_is_asked_for_by_now_gets_no_order(site: Site) -> None:
@@ -228,8 +244,9 @@ async def test_a_restore_ends_the_collection_that_is_under_way(site: Site) -> No
     site.mounted.restore(ONE)
     assert ONE not in site.store.ledger.completed, "nothing is made of it meanwhile"
     assert await collecting == []
+    site.bucket.held.set()
     await site.restored()
-    assert site.bucket.done == [(OrderKind.RESTORE, ONE)]
+    assert site.bucket.done == [], "a list found it complete"
     assert ONE in site.store.ledger.completed
     assert not site.store.ledger.hidden
 
@@ -334,7 +351,8 @@ async def test_what_is_asked_for_before_the_job_is_created_comes_first(
     assert await site.mounted.collect(every, []) == []
     assert site.bucket.done == [], "no order before the restore"
     await site.restored()
-    assert site.bucket.done == [(OrderKind.RESTORE, ONE)]
+    assert site.bucket.done == [], "a list found it complete"
+    assert not site.store.ledger.hidden, "and the other one"
     assert site.bucket.states == {ONE: _COMPLETE, TWO: _COMPLETE, THREE: _COMPLETE}
 
 
@@ -343,7 +361,7 @@ async def test_a_namespace_without_pods_holds_up_no_other(site: Site) -> None:
     site.bucket.stuck = {"default"}
     site.mounted.restore(ONE)
     site.mounted.restore(THREE)
-    await site.restored()
+    await site.restored(THREE)
     assert site.store.ledger.restoring.keys() == {ONE}
     assert THREE in site.store.ledger.completed
 
@@ -380,3 +398,69 @@ async def test_a_new_request_ends_the_pause_before_the_next_try(
     site.mounted.restore(TWO)
     await restoring
     assert not site.store.ledger.restoring
+
+
+# -- where no pod with orders is admitted ----------------------------------------------------------
+
+
+async def test_where_the_pod_was_refused_nothing_is_hidden_until_one_could_start(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.bucket.refusing = True
+    await site.mounted.collect([site.artifact(ONE)], [])
+    assert not site.store.ledger.hidden, "a list found it complete"
+    (reason,) = site.mounted.refusals()
+    assert "restricted" in message(reason)
+    pushed: list[set[TaskKey]] = []
+
+    async def flush() -> bool:
+        pushed.append({*site.store.ledger.hidden})
+        return False
+
+    monkeypatch.setattr(site.store, "flush", flush)
+    await site.mounted.collect([site.artifact(ONE)], [])
+    assert pushed == [], "it is not recorded again"
+    site.bucket.refusing = False
+    await site.mounted.collect([site.artifact(ONE)], [])
+    assert pushed == [{ONE}]
+    assert site.bucket.states[ONE] is _HIDDEN
+    assert site.mounted.refusals() == []
+
+
+async def test_what_was_never_hidden_is_restored_where_the_pod_is_refused(site: Site) -> None:
+    site.mounted.record.hidden(ONE)  # by an earlier daemon, whose Job did not come to it
+    site.bucket.refusing = True
+    site.mounted.restore(ONE)
+    await site.restored()
+    assert ONE in site.store.ledger.completed
+
+
+async def test_of_what_cannot_be_restored_the_cause_is_told(site: Site) -> None:
+    await site.mounted.collect([site.artifact(ONE)], [])
+    site.bucket.refusing = True
+    site.mounted.restore(ONE)
+    ledger = site.store.ledger
+    await site.told(lambda: bool(ledger.obstacles))
+    assert ONE not in ledger.completed
+    assert "restricted" in message(ledger.restoring_reason(ONE))
+    site.bucket.refusing = False
+    site.mounted.restore(ONE)
+    await site.restored()
+    assert ONE in ledger.completed
+    assert not ledger.obstacles
+
+
+# -- outcomes that are not known -------------------------------------------------------------------
+
+
+async def test_what_an_order_without_outcome_left_complete_is_not_hidden(site: Site) -> None:
+    site.bucket.errors = [AWAY]
+    await site.mounted.collect([site.artifact(ONE)], [])
+    assert not site.store.ledger.hidden
+
+
+async def test_what_is_complete_after_somebody_ended_the_job_was_taken_back(site: Site) -> None:
+    site.bucket.errors = [JobEndedError(AWAY.reason)]
+    await site.mounted.collect([site.artifact(ONE)], [])
+    assert site.bucket.states[ONE] is _COMPLETE
+    assert site.store.ledger.hidden.keys() == {ONE}, "the next collection notes it as restored"

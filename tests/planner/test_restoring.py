@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.planner.phases import Phase
+from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import TaskKey
 from tests.planner.test_losses import artifact_key, family, restart
 from tests.planner.world import World, finetune, scratch
@@ -38,6 +39,21 @@ def test_an_artifact_that_is_being_restored_is_waited_for_and_not_made() -> None
     assert world.made() == [("c", "train")]
     assert set(world.phases().values()) == {Phase.READY}
     assert not world.ledger.hidden
+
+
+def test_of_what_cannot_be_restored_the_reason_names_the_cause() -> None:
+    world = family()
+    key = hidden(world, "a")
+    world.settle()
+    cause = Reason.of(ReasonCode.POD_REFUSED, job="r-collect", detail="over the quota")
+    assert world.ledger.obstruct(key, cause)
+    assert not world.ledger.obstruct(key, cause), "known already"
+    world.settle()
+    assert reasons(world)["a"] == (Phase.WAITING, "ArtifactNotRestored")
+    (told,) = (record.message for ref, record in world.records.items() if ref.name == "a")
+    assert "over the quota" in told
+    world.ledger.restore(key)
+    assert not world.ledger.obstacles
 
 
 def test_what_was_removed_before_it_could_be_restored_is_made_anew() -> None:

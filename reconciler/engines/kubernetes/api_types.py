@@ -143,6 +143,18 @@ class Pod(msgspec.Struct, frozen=True, rename="camel"):
         return self.status.phase in ("Succeeded", "Failed")
 
 
+class ApiEvent(msgspec.Struct, frozen=True, rename="camel"):
+    """A controller's message about an object."""
+
+    message: str = ""
+
+
+class EventList(msgspec.Struct, frozen=True, rename="camel"):
+    """A page of events."""
+
+    items: list[ApiEvent] = msgspec.field(default_factory=list)
+
+
 class PodList(msgspec.Struct, frozen=True):
     """A page of a list of pods."""
 

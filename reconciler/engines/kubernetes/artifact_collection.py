@@ -22,13 +22,15 @@ from reconciler.engine import (
     MOST_ORDERS,
     ArtifactOrder,
     EngineError,
+    JobEndedError,
     OrderKind,
     OrderOutcome,
     OrderResult,
+    PodRefusedError,
     Wanted,
 )
 from reconciler.engines.kubernetes import wrapper
-from reconciler.engines.kubernetes.api_errors import ApiConflict
+from reconciler.engines.kubernetes.api_errors import ApiConflict, NotFound
 from reconciler.engines.kubernetes.api_types import Job
 from reconciler.engines.kubernetes.bucket_job import COLLECT, bucket_job
 from reconciler.engines.kubernetes.client import Api
@@ -38,6 +40,7 @@ from reconciler.engines.kubernetes.informer import JOBS
 from reconciler.engines.kubernetes.inventory import Folder, folders
 from reconciler.engines.kubernetes.job_output import JobOutput, failed
 from reconciler.engines.kubernetes.pod_parts import CONTAINER, ApiObject, Fragment
+from reconciler.engines.kubernetes.refused_pods import refusal
 from reconciler.engines.local import ArtifactFacts, ArtifactState
 from reconciler.types import TaskKey
 
@@ -249,10 +252,27 @@ class ArtifactJobs:
                 found |= dict.fromkeys(_keys(folder), _explained(folder, error))
         return found
 
-    async def _output(self, folder: Folder, orders: Orders) -> bytes:
+    async def probe(self, artifact: Wanted) -> EngineError | None:
+        """Return why no Job with orders ends well there.
+
+        Its order is refused as late, so nothing is done.
+        """
+        for folder in folders([artifact]):
+            steps = dict.fromkeys(folder.wanted, OrderKind.HIDE)
+            try:
+                read_outcomes(await self._output(folder, steps, expires=0.0), folder)
+            except (EngineError, TimeoutError) as error:
+                return _explained(folder, error)
+        return None
+
+    async def _output(
+        self, folder: Folder, orders: Orders, *, expires: float | None = None
+    ) -> bytes:
         """Run a Job, and return its output. Raises EngineError, and TimeoutError."""
         self.watched(folder.namespace)
-        job, *others = self.render(folder, orders, datetime.now(UTC).timestamp() + PATIENCE)
+        if expires is None:
+            expires = datetime.now(UTC).timestamp() + PATIENCE
+        job, *others = self.render(folder, orders, expires)
         output = JobOutput(self.api, self.create, _LONGEST)
         for other in others:
             await self.create(other)
@@ -266,9 +286,39 @@ class ArtifactJobs:
             log.info("collecting by a Job", bucket=folder.url, job=job["metadata"]["name"])
             job["metadata"]["uid"] = msgspec.json.decode(made, type=Job).metadata.uid
             try:
-                return await output.read(job)
+                return await self._read(output, job)
             finally:
                 await output.delete(job, pods_first=True)
+
+    async def _read(self, output: JobOutput, job: ApiObject) -> bytes:
+        """Return a Job's output, unless it gets no pod. Raises EngineError."""
+        reading = asyncio.create_task(output.read(job))
+        refused = asyncio.create_task(refusal(self.api, job))
+        try:
+            await asyncio.wait({reading, refused}, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                raise PodRefusedError(refused.result())
+            return reading.result()
+        except EngineError as error:
+            if await self._is_ended(job):
+                raise JobEndedError(error.reason) from error
+            raise
+        finally:
+            for task in (reading, refused):
+                task.cancel()
+            await asyncio.gather(reading, refused, return_exceptions=True)
+
+    async def _is_ended(self, job: ApiObject) -> bool:
+        """Return whether somebody else has deleted a Job."""
+        meta = job["metadata"]
+        try:
+            data = await self.api.get(JOBS.path(meta["namespace"], meta["name"]))
+        except NotFound:
+            return True
+        except EngineError:
+            return False
+        found = msgspec.json.decode(data, type=Job).metadata
+        return found.uid != meta["uid"] or found.deletion_timestamp is not None
 
 
 def _bounded(found: Iterable[Folder]) -> Iterator[Folder]:
@@ -285,4 +335,7 @@ def _keys(folder: Folder) -> list[TaskKey]:
 
 def _explained(folder: Folder, error: Exception) -> EngineError:
     why = str(error) if isinstance(error, EngineError) else "its Job took too long"
-    return failed(f"{folder.url}: {why}")
+    told = failed(f"{folder.url}: {why}")
+    if isinstance(error, PodRefusedError | JobEndedError):
+        return type(error)(told.reason)
+    return told

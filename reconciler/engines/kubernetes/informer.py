@@ -62,6 +62,7 @@ class ResourceType:
 
 JOBS = ResourceType("/apis/batch/v1", "jobs")
 PODS = ResourceType("/api/v1", "pods")
+EVENTS = ResourceType("/api/v1", "events")
 
 
 class Informer(Generic[T]):

@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from reconciler.engine import ArtifactOrder, EngineError, OrderKind, Wanted
+from reconciler.engine import (
+    ArtifactOrder,
+    EngineError,
+    JobEndedError,
+    OrderKind,
+    PodRefusedError,
+    Wanted,
+)
 from reconciler.engines.kubernetes.artifact_collection import ArtifactJobs, render_collection
 from reconciler.types import TaskKey, TaskKind
 from tests.cluster.api import eventually
@@ -79,7 +86,7 @@ async def test_the_next_job_is_created_once_no_pod_of_the_last_is_left(site: Sit
     await until(lambda: before not in site.uids() and site.pods())
     assert before not in site.pods()
     # Whoever waits for the first reads nothing of the second, and leaves it alone.
-    assert isinstance((await first)[KEY], EngineError)
+    assert isinstance((await first)[KEY], JobEndedError)
     assert len(site.uids()) == 1
     second.cancel()
     await asyncio.wait([second])
@@ -131,6 +138,21 @@ async def test_a_pod_with_the_name_of_the_job_says_nothing(site: Site) -> None:
     found = str((await waiting)[KEY])
     assert "no whole list" in found
     assert "elsewhere" not in found
+
+
+async def test_a_job_that_gets_no_pod_is_not_waited_for(site: Site) -> None:
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    path = f"/api/v1/namespaces/{site.namespace.name}"
+    site.namespace.cluster.api.request("PATCH", path, {"metadata": {"labels": labels}})
+    found = [(await site.jobs.carry_out(site.order()))[KEY] for _ in range(2)]
+    assert all(isinstance(each, PodRefusedError) for each in found)
+    assert "restricted" in str(found[0])
+    assert str(found[0]) == str(found[1]), "the name of the pod is not told"
+    assert isinstance(await site.jobs.probe(site.order()[0].artifact), PodRefusedError)
+    waiting = asyncio.create_task(site.jobs.list_artifacts([site.order()[0].artifact]))
+    await until(site.pods)  # that of a Job that lists is admitted
+    waiting.cancel()
+    await asyncio.wait([waiting])
 
 
 async def test_jobs_are_no_runs(site: Site, watched: Watched) -> None:
