@@ -677,8 +677,8 @@ MESSAGES: dict[ReasonCode, Entry] = {
     ),
     ReasonCode.POD_STARTING: Entry(
         "its pod is starting",
-        "The pod is scheduled; its containers are not running yet.",
-        "Nothing.",
+        "The pod is scheduled; its volumes are being mounted, and its containers are not running yet.",
+        "Nothing. If it lasts for minutes, look at the pod's events: a volume that cannot be mounted is named there alone.",
     ),
     ReasonCode.POD_REFUSED: Entry(
         "the Job {job} gets no pod: {detail}",
