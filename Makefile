@@ -57,6 +57,14 @@ test-gcsfuse: gcsfuse-build ## Train on Cloud Storage's FUSE, on a server that s
 gcsfuse-build: setup ## Build gcsfuse and that server with Go: some 3 minutes the first time, besides the cluster
 	@$(BIN)/python -m tests.cluster build --gcsfuse
 
+.PHONY: test-mountpoint
+test-mountpoint: mountpoint-build ## Train on Mountpoint for S3 behind its own CSI driver, on an S3 server
+	@$(BIN)/python -m pytest $(TESTFLAGS) -m mountpoint
+
+.PHONY: mountpoint-build
+mountpoint-build: setup ## Build those with Rust, C and Go: some 8 minutes the first time, besides the cluster
+	@$(BIN)/python -m tests.cluster build --mountpoint
+
 .PHONY: test-dashboards
 test-dashboards: setup ## Draw the dashboards with Grafana's libraries; needs Node, some 2 minutes the first time
 	@$(BIN)/python -m tests.grafana.build

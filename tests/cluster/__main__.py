@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from tests.cluster import lease, machine
 from tests.cluster.build import programs, say
 from tests.cluster.cluster import Cluster, NodeCluster
 from tests.cluster.errors import ClusterFailed, ClusterUnavailable
+from tests.cluster.recipes import Level
 from tests.git.remotes import HttpRemote, make_bare
 
 
@@ -30,7 +31,8 @@ def main() -> None:
 @click.option("--kueue", is_flag=True, help="Build Kueue and a stand-in for GPUs besides.")
 @click.option("--gitea", is_flag=True, help="Build Gitea alone.")
 @click.option("--gcsfuse", is_flag=True, help="Build gcsfuse and a server for it besides.")
-def build(helm: bool, kueue: bool, gitea: bool, gcsfuse: bool) -> None:
+@click.option("--mountpoint", is_flag=True, help="Build Mountpoint for S3 and its driver besides.")
+def build(helm: bool, kueue: bool, gitea: bool, gcsfuse: bool, mountpoint: bool) -> None:
     """Build what the tests need and this machine can run; in CI, all of it."""
     try:
         if gitea:
@@ -43,7 +45,12 @@ def build(helm: bool, kueue: bool, gitea: bool, gcsfuse: bool) -> None:
         if kueue:
             programs("queue")
         machine.check()
-        programs("queue-node" if kueue else "gcs-node" if gcsfuse else "node")
+        asked: Mapping[Level, bool] = {
+            "queue-node": kueue,
+            "gcs-node": gcsfuse,
+            "mountpoint-node": mountpoint,
+        }
+        programs(next((level for level, wanted in asked.items() if wanted), "node"))
     except ClusterUnavailable as error:
         if os.environ.get("CI"):
             raise click.ClickException(str(error)) from error

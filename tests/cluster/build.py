@@ -1,8 +1,8 @@
 """Builds the tests' programs once, into the user's cache; afterwards finding them takes no time.
 
-A program lies under a key over everything that went into it (go.mod, go.sum, flags, Go's version
-and the architecture), so two checkouts share it and no stale one is ever used. It appears by a
-rename: what is there is whole. One process builds at a time, the others wait and find it done.
+A program lies under a key over everything that went into it (go.mod, go.sum, flags, version and
+architecture of the compiler), so two checkouts share it and no stale one is ever used. It appears
+by a rename: what is there is whole. One process builds at a time, the others wait and find it done.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.cluster import crates
 from tests.cluster.errors import ClusterFailed, ClusterUnavailable
 from tests.cluster.recipes import Level, Module, Program, modules
 from tests.kept import user_cache
 from tests.processes import run
 
-_SOURCES = Path(__file__).with_name("go")
+_SOURCES = Path(__file__).parent
 _FLAGS = ("-mod=readonly", "-trimpath", "-buildvcs=false")
 #: A terminal, or a CI that ends a silent job, hears from a long build this often (seconds).
 _HEARTBEAT = 30.0
@@ -88,17 +89,29 @@ def _assets() -> dict[str, Path]:
 
 
 def _places(level: Level) -> list[tuple[Module, Path]]:
+    chosen = modules(level)
+    versions = {crate: _compiler(crate=crate) for crate in {m.crate for m in chosen}}
+    return [(module, _place(module, versions[module.crate])) for module in chosen]
+
+
+def _compiler(*, crate: bool) -> str:
+    """Its version, empty where it is missing."""
+    if crate:
+        return crates.version()
     go = shutil.which("go")
-    if go is None:
-        # Only a user whose own folder has everything gets by without Go.
-        return [(module, Path("no-go")) for module in modules(level)]
-    version = run([go, "env", "GOVERSION", "GOOS", "GOARCH"], check=True).stdout
-    return [(module, _place(module, version)) for module in modules(level)]
+    return run([go, "env", "GOVERSION", "GOOS", "GOARCH"], check=True).stdout if go else ""
+
+
+def _source(module: Module) -> Path:
+    return _SOURCES / ("rust" if module.crate else "go") / module.folder
 
 
 def _place(module: Module, version: str) -> Path:
+    if not version:
+        # Only a user whose own folder has everything gets by without the compiler.
+        return Path("no-compiler")
     key = hashlib.sha256()
-    for part in sorted((_SOURCES / module.folder).glob("*")):
+    for part in sorted(_source(module).glob("*")):
         key.update(part.read_bytes())
     key.update(repr((version, _FLAGS, module.programs)).encode())
     if module.data:
@@ -115,7 +128,7 @@ def _one_builder(lacking: Sequence[Module], say: Say) -> Iterator[None]:
     if not lacking:
         yield
         return
-    if shutil.which("go") is None:
+    if any(not module.crate for module in lacking) and shutil.which("go") is None:
         raise ClusterUnavailable(
             "it is built with Go, which is not on PATH; see https://go.dev/doc/install"
         )
@@ -123,6 +136,8 @@ def _one_builder(lacking: Sequence[Module], say: Say) -> Iterator[None]:
         raise ClusterUnavailable(
             "it is built with a C compiler, which is not on PATH: apt-get install gcc libc6-dev"
         )
+    if any(module.crate for module in lacking):
+        crates.check()
     cache().mkdir(parents=True, exist_ok=True)
     with (cache() / "build.lock").open("w") as lock:
         try:
@@ -140,39 +155,56 @@ def _build(module: Module, program: Program, folder: Path, say: Say) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{program.name}.{os.getpid()}.part")
     log = target.with_name(f".{program.name}.{os.getpid()}.log")
-    # fmt: off
-    command = [
-        "go", "build", *_FLAGS, "-tags", program.tags, "-ldflags", f"-s -w {program.ldflags}",
-        "-o", str(part), program.package,
-    ]
-    # fmt: on
     began = time.monotonic()
-    with log.open("w") as output:
-        builder = subprocess.Popen(
-            command,
-            cwd=_SOURCES / module.folder,
-            env=os.environ | _environment(module),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            while True:
-                try:
-                    code = builder.wait(_HEARTBEAT)
-                    break
-                except subprocess.TimeoutExpired:
-                    say(f"still building {program.name}, {time.monotonic() - began:.0f} s")
-        except BaseException:
-            builder.kill()
-            builder.wait()
-            raise
-    if code != 0:
-        tail = "\n".join(log.read_text().splitlines()[-20:])
-        raise ClusterFailed(f"{' '.join(command)} in {module.folder}: exit {code}\n{tail}")
+    with _command(module, program, part) as (command, where):
+        with log.open("w") as output:
+            builder = subprocess.Popen(
+                command,
+                cwd=where,
+                env=os.environ | _environment(module),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+            try:
+                while True:
+                    try:
+                        code = builder.wait(_HEARTBEAT)
+                        break
+                    except subprocess.TimeoutExpired:
+                        say(f"still building {program.name}, {time.monotonic() - began:.0f} s")
+            except BaseException:
+                builder.kill()
+                builder.wait()
+                raise
+        if code != 0:
+            tail = "\n".join(log.read_text().splitlines()[-20:])
+            raise ClusterFailed(f"{' '.join(command)} in {module.folder}: exit {code}\n{tail}")
+        if module.crate:
+            crates.take(where, program.name, part)
     log.unlink()
     _lay_data(module, folder)
     part.rename(target)
     say(f"built {program.name}, {time.monotonic() - began:.0f} s")
+
+
+@contextmanager
+def _command(module: Module, program: Program, part: Path) -> Iterator[tuple[list[str], Path]]:
+    """The build of ``part`` and the folder where it is run."""
+    if not module.crate:
+        ldflags = f"-s -w {program.ldflags}"
+        # fmt: off
+        yield [
+            "go", "build", *_FLAGS, "-tags", program.tags, "-ldflags", ldflags,
+            "-o", str(part), program.package,
+        ], _source(module)
+        # fmt: on
+        return
+    where = part.with_suffix(".crate")
+    try:
+        crates.lay_out(_source(module), where)
+        yield crates.command(where), where
+    finally:
+        shutil.rmtree(where, ignore_errors=True)  # more than 1 GB
 
 
 def _environment(module: Module) -> dict[str, str]:
@@ -186,7 +218,7 @@ def _lay_data(module: Module, folder: Path) -> None:
     source = run(
         ["go", "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", module.source],
         check=True,
-        cwd=_SOURCES / module.folder,
+        cwd=_source(module),
         env=os.environ | _environment(module),
     ).stdout.strip()
     for name in module.data:

@@ -9,6 +9,7 @@
 - ``queue_cluster``, ``queue_namespace``, ``own_queue_cluster``: a control plane with Kueue.
 - ``gpu_cluster``, ``gpu_namespace``: a node with two GPUs that do nothing, and Kueue.
 - ``gcs_cluster``, ``gcs_namespace``: a node with gcsfuse, and a server of Cloud Storage.
+- ``mountpoint_cluster``, ``mountpoint_namespace``: a node with Mountpoint for S3 and its driver.
 
 ``TEST_KUBECONFIG`` names a cluster of the user's to take as ``control_plane`` (see ``given``).
 
@@ -45,12 +46,14 @@ _FIXTURES: dict[str, Level] = {
     "own_queue_cluster": "queue",
     "gpu_cluster": "queue-node",
     "gcs_cluster": "gcs-node",
+    "mountpoint_cluster": "mountpoint-node",
 }
 #: Levels that are built when they are asked for, by ``make test-…``: the mark and the program.
 _ASKED_FOR: Mapping[Level, str] = {
     "queue-node": "kueue",
     "queue": "kueue",
     "gcs-node": "gcsfuse",
+    "mountpoint-node": "mountpoint",
 }
 _UNAVAILABLE = pytest.StashKey[dict[Level, str]]()
 
@@ -236,6 +239,22 @@ def gcs_cluster(request: pytest.FixtureRequest) -> Iterator[NodeCluster]:
     """A cluster whose node mounts buckets by gcsfuse, shared by all tests."""
     with lease.node(_shared(request, "gcs-node"), "gcs-node") as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def mountpoint_cluster(request: pytest.FixtureRequest) -> Iterator[NodeCluster]:
+    """A cluster whose node mounts buckets by Mountpoint for S3, shared by all tests."""
+    with lease.node(_shared(request, "mountpoint-node"), "mountpoint-node") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def mountpoint_namespace(
+    request: pytest.FixtureRequest, mountpoint_cluster: NodeCluster
+) -> Iterator[Namespace]:
+    """A namespace of ``mountpoint_cluster`` that only this test uses."""
+    with _namespace(request, mountpoint_cluster) as namespace:
+        yield namespace
 
 
 @pytest.fixture

@@ -145,8 +145,8 @@ def _site(folder: Path, *, level: str, audit: bool, gangs: bool) -> Site:
             return ControlPlane(folder, programs("control-plane"), audit=audit)
         case "node":
             return NodeSite(folder, programs("node"), audit=audit, gangs=gangs)
-        case "gcs-node":
-            return NodeSite(folder, programs("gcs-node"), audit=audit)
+        case "gcs-node" | "mountpoint-node":
+            return NodeSite(folder, programs(level), audit=audit)
         case "queue":
             found = programs("queue")
             return QueueSite(folder, found, ControlPlane(folder, found, audit=audit))

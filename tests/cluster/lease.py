@@ -77,7 +77,7 @@ def control_plane(
 @contextmanager
 def node(
     folder: Path,
-    level: Literal["node", "queue-node", "gcs-node"] = "node",
+    level: Literal["node", "queue-node", "gcs-node", "mountpoint-node"] = "node",
     *,
     audit: bool = False,
     gangs: bool = False,

@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.cluster.api import ApiError
 from tests.cluster.control_plane import SERVICE, ControlPlane
 from tests.cluster.machine import PATH, tool
+from tests.cluster.mountpoint import Mountpoint
 from tests.cluster.network import Network
 from tests.cluster.node_init import HERE
 from tests.cluster.process import Program
@@ -41,6 +42,7 @@ class Node(Program):
         registry: str,
         *,
         gcs: str = "",
+        mountpoint: Mountpoint | None = None,
     ) -> None:
         self.number = number
         self._folder = folder
@@ -50,7 +52,8 @@ class Node(Program):
         self._registry = registry
         plugin = binaries.get("device-plugin")
         self._plugin = [] if plugin is None else [str(plugin), GPU, str(GPUS)]
-        self._driver = _gcsfuse(binaries, f"node{number}", gcs) if gcs else []
+        self._gcs = gcs
+        self._mountpoint = mountpoint
         # fmt: off
         super().__init__(
             f"node{number}",
@@ -138,9 +141,14 @@ class Node(Program):
                 "--v=2",
             ],
             "device plugin": self._plugin,
-            "csi driver": self._driver,
+            "csi driver": self._driver(),
         }
         (folder / "spec.json").write_text(json.dumps(spec, indent=1))
+
+    def _driver(self) -> list[str]:
+        if self._mountpoint is not None:
+            return self._mountpoint.plugin(self.name, HERE / "kubelet")
+        return _gcsfuse(self._binaries, self.name, self._gcs) if self._gcs else []
 
     def _containerd(self) -> str:
         return f"""\

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.cluster import cgroups, machine, stock
+from tests.cluster import cgroups, machine, mountpoint, stock
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.mountpoint import Mountpoint
 from tests.cluster.network import Network, abandoned
 from tests.cluster.node import Node
 from tests.cluster.ports import free
@@ -68,6 +69,9 @@ class NodeSite:
         self.gcs = f"{address}:{gcs}" if "fake-gcs-server" in binaries else ""
         self._stores = (self._registry(), self._s3(), *([self._gcs()] if self.gcs else []))
         self._dns = self._name_server()
+        self._mountpoint = (
+            Mountpoint(folder, binaries, self.control_plane) if "mountpoint" in binaries else None
+        )
         self.nodes = tuple(
             Node(
                 number,
@@ -77,6 +81,7 @@ class NodeSite:
                 self.network,
                 self.registry,
                 gcs=self.gcs,
+                mountpoint=self._mountpoint,
             )
             for number in (1, 2)
         )
@@ -101,6 +106,9 @@ class NodeSite:
         await self.control_plane.start()
         if self.gcs:
             self.control_plane.api.create("/apis/storage.k8s.io/v1/csidrivers", _GCSFUSE)
+        if self._mountpoint is not None:
+            await until(lambda: _listens(self.registry), "the registry is ready", *self._stores)
+            await self._mountpoint.start(self.registry)
         await self._dns.start()
         for node in self.nodes:
             cgroups.make(self.network.name, node.name)
@@ -119,7 +127,7 @@ class NodeSite:
             await store.stop()
         await self.network.stop()
         await cgroups.remove(self.network.name)
-        for part in ("registry", "s3"):
+        for part in ("registry", "s3", "mountpoint"):
             shutil.rmtree(self.folder / part, ignore_errors=True)
 
     def describe(self) -> Mapping[str, Any]:
@@ -144,11 +152,19 @@ class NodeSite:
         return self._program("registry", self._binaries["registry"], "serve", str(config))
 
     def _s3(self) -> Program:
-        (self.folder / "s3" / _BUCKET).mkdir(parents=True, exist_ok=True)
+        folder = self.folder / "s3"
+        (folder / _BUCKET).mkdir(parents=True, exist_ok=True)
         # fmt: off
+        if "versitygw" in self._binaries:
+            accounts = mountpoint.write_accounts(self.folder / "s3-accounts")
+            return self._program(
+                "s3", self._binaries["versitygw"], f"--access={_KEYS[0]}", f"--secret={_KEYS[1]}",
+                f"--port={self.s3}", "--region=us-east-1", f"--iam-dir={accounts}",
+                "posix", str(folder),
+            )
         return self._program(
             "s3", self._binaries["rclone"], "--config=/dev/null", "serve", "s3",
-            f"--addr={self.s3}", f"--auth-key={','.join(_KEYS)}", str(self.folder / "s3"),
+            f"--addr={self.s3}", f"--auth-key={','.join(_KEYS)}", str(folder),
         )
         # fmt: on
 

@@ -1,6 +1,7 @@
 """What the tests' programs are built from: Go modules, so that checksums guard every byte.
 
 The package proxy is the only thing needed from outside: no container engine, no release archives.
+One program is of Rust, a crate of ``rust/`` whose lock does the same.
 ``go/kubernetes/go.mod`` replaces the staging modules by their published versions.
 """
 
@@ -9,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Level = Literal["control-plane", "node", "helm", "queue", "queue-node", "gitea", "gcs-node"]
+Level = Literal[
+    "control-plane", "node", "helm", "queue", "queue-node", "gitea", "gcs-node", "mountpoint-node"
+]
 
 _KUBERNETES = "v1.37.2"
 _STAMP = (
@@ -35,7 +38,7 @@ class Module:
 
     ``minutes`` is what the programs took on two cores with nothing cached. ``cgo``: they need a C
     compiler. ``data`` are folders of the Go module ``source``, which are laid beside the programs
-    that read them.
+    that read them. ``crate``: it is a folder of ``rust/`` with one program, built by Cargo.
     """
 
     folder: str
@@ -44,6 +47,7 @@ class Module:
     cgo: bool = False
     source: str = ""
     data: tuple[str, ...] = ()
+    crate: bool = False
 
 
 def _kubernetes(name: str) -> Program:
@@ -130,6 +134,25 @@ _GCSFUSE = Module(
         Program("gcsfuse-csi", "."),
     ),
 )
+#: For ``make test-mountpoint`` alone. `rclone serve s3` refuses every write of Mountpoint.
+_VERSITYGW = Module(
+    "versitygw", 1, (Program("versitygw", "github.com/versity/versitygw/cmd/versitygw"),)
+)
+_S3_CSI = "github.com/awslabs/mountpoint-s3-csi-driver"
+_S3_DRIVER = Module(
+    "s3csi",
+    1.5,
+    (
+        *(
+            Program(f"aws-s3-csi-{part}", f"{_S3_CSI}/cmd/aws-s3-csi-{part}")
+            for part in ("controller", "driver", "mounter")
+        ),
+        Program("s3-csi-registrar", "."),
+    ),
+    source=_S3_CSI,
+    data=("charts/aws-mountpoint-s3-csi-driver/templates",),
+)
+_MOUNTPOINT = Module("mountpoint", 5, (Program("mountpoint", "."),), crate=True)
 #: The newest version that builds under its own module path.
 _GITEA = Module(
     "gitea",
@@ -147,6 +170,7 @@ _LEVELS: dict[Level, tuple[Module, ...]] = {
     "queue": (CONTROL_PLANE, _KUEUE),
     "queue-node": (CONTROL_PLANE, *_NODE, _KUEUE, _DEVICE_PLUGIN),
     "gcs-node": (CONTROL_PLANE, *_NODE, _GCSFUSE),
+    "mountpoint-node": (CONTROL_PLANE, *_NODE, _VERSITYGW, _S3_DRIVER, _MOUNTPOINT),
     "gitea": (_GITEA,),
 }
 
