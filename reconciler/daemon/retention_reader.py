@@ -98,6 +98,7 @@ def recorded_artifacts(
                     hidden=ledger.hidden.get(entry.key),
                     dated=bool(times),
                     is_image=entry.task is TaskKind.BUILD,
+                    restored=entry.restored is not None and entry.restored == max(times),
                 )
     return found
 

@@ -72,7 +72,7 @@ class RetainedArtifact:
     from, ``size`` is in bytes. ``images`` are the keys or digests of the image that it was made in.
     ``evaluated`` is the artifact that it is the evaluation of. ``hidden`` is when it was hidden.
     ``is_image``: it is an image in a registry, and ``url`` its reference by digest. Where it is not
-    ``dated``, its end is unknown.
+    ``dated``, its end is unknown. ``restored``: ``made`` is the time of an undo.
     """
 
     key: TaskKey
@@ -86,6 +86,7 @@ class RetainedArtifact:
     hidden: datetime | None = None
     dated: bool = True
     is_image: bool = False
+    restored: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,8 +272,9 @@ def _recent(inputs: RetentionInput) -> Iterator[tuple[TaskKey, Referrer]]:
         if inputs.now - artifact.made < timedelta(days=policy.days):
             yield artifact.key, Referrer(Role.YOUNG, f"{policy.days:g} days")
     for (ref, _), own in of_object.items():
-        # Times are whole seconds: of one second, the newest are the last in the history.
-        own.sort(key=lambda artifact: artifact.made)
+        # Times are whole seconds: of one second, the newest are those that a user brought back,
+        # and then the last in the history.
+        own.sort(key=lambda artifact: (artifact.made, artifact.restored))
         # One without a date may be the newest, and takes no other's place.
         newest = [artifact for artifact in own[::-1] if artifact.dated][: policy.keep]
         for artifact in (*newest, *(artifact for artifact in own if not artifact.dated)):

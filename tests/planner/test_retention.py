@@ -96,6 +96,12 @@ def test_of_one_second_the_newest_is_the_last_in_the_history() -> None:
         assert planned(made(first), made(last), policy=policy).hide == (key(first),)
 
 
+def test_of_one_second_the_newest_is_what_a_user_brought_back() -> None:
+    policy = replace(BARE, keep=1)
+    back = replace(made(1), restored=True)
+    assert planned(back, made(2), policy=policy).hide == (key(2),)
+
+
 def test_an_evaluation_goes_with_its_artifact_and_counts_as_none_of_the_newest() -> None:
     policy = replace(BARE, keep=1)
     evaluations = [replace(made(n + 10, n, age=1), evaluated=key(n)) for n in (1, 2)]
