@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from reconciler.codec import whole_seconds
 from reconciler.config import Setup
 from reconciler.daemon.status_store import StatusStore
 from reconciler.git import Mirror
@@ -105,7 +106,7 @@ class PlanReporter:
             instance=config.kubernetes.instance,
             path=config.repository.path,
             head=snapshot.commit,
-            observed=datetime.now(UTC).replace(microsecond=0),
+            observed=whole_seconds(datetime.now(UTC)),
             refused=RefusedHead(
                 commit=refused.head, reason=refused.reason.code, message=str(refused)
             )

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 import structlog
 
 from reconciler import stores
+from reconciler.codec import whole_seconds
 from reconciler.daemon.image_remover import ImageRemover
 from reconciler.daemon.mounted_artifacts import MountedArtifacts
 from reconciler.daemon.pull_request_planner import DaemonState
@@ -25,7 +26,7 @@ from reconciler.daemon.retention_reader import (
     recorded_artifacts,
     restoring_references,
 )
-from reconciler.daemon.retention_record import CollectionRecord, whole_now
+from reconciler.daemon.retention_record import CollectionRecord
 from reconciler.daemon.retention_remains import RemainsReader
 from reconciler.daemon.retention_sources import RetentionSources
 from reconciler.daemon.status_store import StatusStore
@@ -278,7 +279,7 @@ class Retention:
             except ArtifactPlaceError as error:
                 self.record.failed(error)
                 return ()
-            self.store.mark_attempts(key, whole_now())
+            self.store.mark_attempts(key, whole_seconds(datetime.now(UTC)))
         return (Collected(kind=rest.what, name=key, freed=freed, used=rest.since),)
 
     def _asked_for(self) -> AskedFor | None:

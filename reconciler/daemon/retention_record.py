@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from reconciler.codec import whole_seconds
 from reconciler.daemon.status_store import StatusStore
 from reconciler.engine import EngineError
 from reconciler.engines.local import ArtifactPlaceError
@@ -26,13 +27,13 @@ class CollectionRecord:
 
     def hidden(self, key: TaskKey) -> None:
         """Note an artifact as hidden."""
-        now = whole_now()
+        now = whole_seconds(datetime.now(UTC))
         self.store.ledger.hidden[key] = now
         self.store.mark_artifact(key, lambda entry: replace(entry, hidden=now))
 
     def restored(self, key: TaskKey) -> None:
         """Note an artifact as restored, and as made at this time."""
-        now = whole_now()
+        now = whole_seconds(datetime.now(UTC))
         self.store.ledger.restore(key)
         self.store.mark_artifact(key, lambda entry: replace(entry, hidden=None, restored=now))
         log.info("artifact restored", key=key[:12])
@@ -44,7 +45,7 @@ class CollectionRecord:
 
     def removed(self, key: TaskKey) -> None:
         """Note an artifact as removed."""
-        now = whole_now()
+        now = whole_seconds(datetime.now(UTC))
         self.store.ledger.collect(key, now)
         self.store.mark_artifact(key, lambda entry: replace(entry, hidden=None, collected=now))
 
@@ -52,8 +53,3 @@ class CollectionRecord:
         """Count and log a step that could not be taken."""
         self.metrics.failed("engine", error)
         log.warning("an artifact cannot be collected or restored", error=str(error))
-
-
-def whole_now() -> datetime:
-    """Return the time, in whole seconds."""
-    return datetime.now(UTC).replace(microsecond=0)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
 from reconciler.backoff import jittered
+from reconciler.codec import whole_seconds
 from reconciler.daemon.status_store import StatusStore
 from reconciler.engine import Engine, Wanted
 from reconciler.planner import Completed
@@ -74,7 +75,7 @@ class Scrubber:
                 self._false[artifact.key] = known
                 self._found()
                 continue
-            self._verified[artifact.key] = datetime.now(UTC).replace(microsecond=0)
+            self._verified[artifact.key] = whole_seconds(datetime.now(UTC))
             if time.monotonic() - began >= _RECORD:
                 began = time.monotonic()
                 self._found()

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from reconciler.codec import whole_seconds
 from reconciler.daemon.recorded_outcomes import RecordedOutcomes
 from reconciler.daemon.removed_objects import RemovedObjects, with_history_of
 from reconciler.daemon.shutdown import WritePermission
@@ -269,7 +270,7 @@ class StatusStore:
     def beat(self, now: datetime) -> None:
         """Note that head is still what was synced; pushed once a HEARTBEAT."""
         if self._sync is not None:
-            self._sync = replace(self._sync, observed=now.replace(microsecond=0))
+            self._sync = replace(self._sync, observed=whole_seconds(now))
 
     def _returned(self, record: ObjectStatus) -> ObjectStatus:
         """Restore the kept history of an object that comes back."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from reconciler.codec import whole_seconds
 from reconciler.planner.gates import Judgement, evaluation_metrics, unaccepted
 from reconciler.planner.object_status import (
     SERVED_HISTORY,
@@ -138,7 +139,7 @@ class ArtifactUpdate:
         new = ServedPromotion(
             key=artifact.key,
             url=artifact.url,
-            at=self.inputs.now.replace(microsecond=0),
+            at=whole_seconds(self.inputs.now),
             commit=commit,
         )
         return (*before, new)[-SERVED_HISTORY:]

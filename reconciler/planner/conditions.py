@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from reconciler.codec import whole_seconds
 from reconciler.engine import Result
 from reconciler.planner.object_status import (
     ARTIFACT_LOST,
@@ -96,7 +97,7 @@ def _condition(
     now: datetime,
 ) -> Condition:
     """A condition whose time moves only when its status does."""
-    since = now.replace(microsecond=0)
+    since = whole_seconds(now)
     for known in before.conditions:
         if known.type == kind and known.status == status:
             since = known.since

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from reconciler.codec import whole_seconds
 from reconciler.engine import Run
 from reconciler.manifests import Tenant
 from reconciler.planner.forecast import Forecaster
@@ -211,7 +212,7 @@ class CostHolds:
         run = self.inputs.runs.get(task.job or "")
         if run is None or run.finished is None:
             return run is not None
-        end = run.finished.replace(microsecond=0)
+        end = whole_seconds(run.finished)
         return all((e.key, e.finished) != (run.key, end) for e in record.history)
 
     def _elapsed(self, task: TaskStatus) -> float:

@@ -240,7 +240,7 @@ class Ledger:
         known = self.completed.pop(key, None)
         if known is not None:
             url = known.result.url or known.result.image or ""
-            self.losses[key] = Loss(at.replace(microsecond=0), url, known.finished)
+            self.losses[key] = Loss(whole_seconds(at), url, known.finished)
             self.losses_changed += 1
 
     def withdraw(self, key: TaskKey) -> None:
@@ -332,7 +332,7 @@ class Ledger:
     def _learn_failure(self, run: Run, *, news: bool) -> None:
         kind = run.failure or FailureClass.INFRASTRUCTURE
         # Status files keep whole seconds: the same failure must look the same after a restart.
-        at = (run.finished or _LONG_AGO).replace(microsecond=0)
+        at = whole_seconds(run.finished or _LONG_AGO)
         known = self.failures.get((run.key, run.execution_hash))
         # A run that fails long before the last failure does so by a clock that has been set back.
         set_back = news and run.finished is not None

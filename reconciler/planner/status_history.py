@@ -142,9 +142,9 @@ class HistoryUpdate:
             run, began = deletion.run, deletion.run.placed or deletion.run.started
             if began is None or not run.live or deletion.action is ActionKind.KEEP:
                 continue
-            started = began.replace(microsecond=0)
+            started = whole_seconds(began)
             if (run.key, started) not in known:
-                end = self.now.replace(microsecond=0)
+                end = whole_seconds(self.now)
                 entry = self._interruption(run, deletion.reason, began=started, end=end)
                 cost = self.pricing.of(run, asked.get(run.task), until=self.now)
                 yield _with_cost(entry, cost)
@@ -161,7 +161,7 @@ class HistoryUpdate:
                 by = run.reason.arguments.get("cause") if run.reason is not None else None
                 cause = f": {by}" if isinstance(by, str) else ""
                 reason = Reason.of(ReasonCode.RUN_SUSPENDED, cause=cause)
-                end = max(began, run.suspended.replace(microsecond=0))
+                end = max(began, whole_seconds(run.suspended))
                 cost = self.pricing.of(run, action.task, began=began, until=run.suspended)
                 yield _with_cost(self._interruption(run, reason, began=began, end=end), cost)
 
@@ -196,7 +196,7 @@ class HistoryUpdate:
                 continue
             if run.phase is RunPhase.SUCCEEDED and run.key in keys:
                 continue
-            finished = run.finished.replace(microsecond=0)
+            finished = whole_seconds(run.finished)
             if any(e.key == run.key and e.finished == finished for e in self.before):
                 continue
             done = self.ledger.result(run.key)
@@ -208,7 +208,7 @@ class HistoryUpdate:
                 phase=TaskPhase.SUCCEEDED if complete else _ended_as(run),
                 execution_hash=None if complete else run.execution_hash,
                 commit=self.commit,
-                started=run.started.replace(microsecond=0) if run.started else None,
+                started=whole_seconds(run.started),
                 finished=finished,
                 metrics=done.result.metrics if complete and done else {},
                 warnings=done.result.warnings if complete and done else (),

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from reconciler.codec import whole_seconds
 from reconciler.manifests import MOST_COMBINATIONS, NAME
 from reconciler.planner import (
     MOST_MONTHS,
@@ -176,7 +177,7 @@ class _Reading:
     # -- what is of the format, and not believed ---------------------------------------------
 
     def _believed(self, record: ObjectStatus) -> ObjectStatus:
-        now = datetime.now(UTC).replace(microsecond=0)
+        now = whole_seconds(datetime.now(UTC))
         hold = record.hold
         if hold is not None and not _HOLD.fullmatch(hold):
             self._fault("status.hold", "it is no id of a hold")
