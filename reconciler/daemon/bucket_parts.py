@@ -21,6 +21,9 @@ from reconciler.engine import (
 from reconciler.engines.local import ArtifactFacts
 from reconciler.types import TaskKey
 
+#: Parts of buckets that are listed, or collected in, at a time.
+_AT_ONCE = 8
+
 T = TypeVar("T")
 Item = TypeVar("Item")
 
@@ -137,3 +140,18 @@ class BucketParts:
             if place is not None:
                 found[place[0]].append(item)
         return [(self._parts.setdefault(url, BucketPart(url)), own) for url, own in found.items()]
+
+    async def each(
+        self,
+        work: Callable[[BucketPart, Sequence[Item]], Awaitable[None]],
+        items: Iterable[Item],
+        wanted: Callable[[Item], Wanted],
+    ) -> None:
+        """Work on the items of each part, in some parts at a time."""
+        places = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(part: BucketPart, own: Sequence[Item]) -> None:
+            async with places:
+                await work(part, own)
+
+        await asyncio.gather(*(one(part, own) for part, own in self.divided(items, wanted)))

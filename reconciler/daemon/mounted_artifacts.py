@@ -45,8 +45,6 @@ log = structlog.get_logger(__name__)
 
 #: Pauses between two tries to restore what could not be restored.
 _RETRY = Backoff(first=5.0, longest=600.0)
-#: Parts of buckets that are listed, or collected in, at a time.
-_AT_ONCE = 8
 _GONE = (OrderOutcome.REMOVED, OrderOutcome.GONE)
 
 
@@ -119,13 +117,12 @@ class MountedArtifacts:
     ) -> tuple[dict[TaskKey, ArtifactFacts | None], list[Reason]]:
         if self.mounted is None:
             return {}, []
-        jobs, places = self.mounted.jobs, asyncio.Semaphore(_AT_ONCE)
+        jobs = self.mounted.jobs
         facts: dict[TaskKey, ArtifactFacts | None] = {}
         reasons: dict[Reason, None] = {}
 
         async def one(part: BucketPart, items: Sequence[Wanted]) -> None:
-            async with places:
-                found = await part.run(lambda: jobs.list_artifacts(items))
+            found = await part.run(lambda: jobs.list_artifacts(items))
             for key, each in (found or {}).items():
                 if isinstance(each, EngineError):
                     reasons[_kept(part, str(each))] = None
@@ -134,8 +131,7 @@ class MountedArtifacts:
             if found is None:
                 reasons[_kept(part, "an artifact is being restored there")] = None
 
-        divided = self._parts.divided(wanted, _itself)
-        await asyncio.gather(*(one(part, items) for part, items in divided))
+        await self._parts.each(one, wanted, _itself)
         self._said |= {key: each for key, each in facts.items() if each is not None}
         return facts, [*reasons]
 
@@ -164,21 +160,18 @@ class MountedArtifacts:
                 for order in orders:
                     self._left(self._parts.of(order.artifact), order.artifact.key)
             raise
-        places, removed = asyncio.Semaphore(_AT_ONCE), list[Collected]()
+        removed: list[Collected] = []
 
         async def one(part: BucketPart, orders: Sequence[ArtifactOrder]) -> None:
-            async with places:
-                for begin in range(0, len(orders), MOST_ORDERS):
-                    some = orders[begin : begin + MOST_ORDERS]
-                    for key, freed in await self._collected(part, some):
-                        kind = CollectedKind.ARTIFACT
-                        found = Collected(kind=kind, name=key, freed=freed, used=made[key])
-                        removed.append(found)
-                if part.unsure:
-                    await part.run(lambda: self._settle(part))
+            for begin in range(0, len(orders), MOST_ORDERS):
+                some = orders[begin : begin + MOST_ORDERS]
+                for key, freed in await self._collected(part, some):
+                    kind = CollectedKind.ARTIFACT
+                    removed.append(Collected(kind=kind, name=key, freed=freed, used=made[key]))
+            if part.unsure:
+                await part.run(lambda: self._settle(part))
 
-        divided = self._parts.divided(orders, lambda order: order.artifact)
-        await asyncio.gather(*(one(part, some) for part, some in divided))
+        await self._parts.each(one, orders, lambda order: order.artifact)
         return removed
 
     def _orders(
@@ -234,15 +227,15 @@ class MountedArtifacts:
     async def _probe(self, hide: Sequence[RetainedArtifact]) -> None:
         """Try out parts that refused a pod, before anything is hidden there."""
         wanted = [w for a in hide if self.has(a) and (w := self._wanted(a)) is not None]
-        places = asyncio.Semaphore(_AT_ONCE)
 
-        async def one(part: BucketPart, artifact: Wanted) -> None:
-            async with places:
-                if await part.run(lambda: self._could(artifact)):
-                    part.refused = None
+        async def one(part: BucketPart, artifacts: Sequence[Wanted]) -> None:
+            if part.refused is None:
+                return
+            could = await part.run(lambda: self._could(artifacts[0]))
+            if could:
+                part.refused = None
 
-        divided = self._parts.divided(wanted, _itself)
-        await asyncio.gather(*(one(part, some[0]) for part, some in divided if part.refused))
+        await self._parts.each(one, wanted, _itself)
 
     async def _could(self, artifact: Wanted) -> bool:
         """Return whether orders can be carried out by now."""
