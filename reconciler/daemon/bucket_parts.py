@@ -147,7 +147,7 @@ class BucketParts:
         items: Iterable[Item],
         wanted: Callable[[Item], Wanted],
     ) -> None:
-        """Work on the items of each part, in some parts at a time."""
+        """Work on the items of each part, some parts at a time."""
         places = asyncio.Semaphore(_AT_ONCE)
 
         async def one(part: BucketPart, own: Sequence[Item]) -> None:
