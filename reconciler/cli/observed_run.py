@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,14 +12,13 @@ from functools import partial
 from rich.console import Console
 from rich.live import Live
 
-from reconciler.cli.phase_lines import PhaseLines
 from reconciler.cli.table import Listing, object_table
 from reconciler.cli.terminal import tell
 from reconciler.config import Setup
 from reconciler.daemon import configure_logging
 from reconciler.planner import ObjectStatus, Phase, Plan
 from reconciler.reasons import ReasonCode
-from reconciler.review import Latest
+from reconciler.review import Latest, counted, printable, seconds
 from reconciler.types import ObjectRef, Problem
 
 
@@ -114,3 +115,39 @@ def progress(setup: Setup, screen: Console, seen: ObservedRun) -> Iterator[None]
         # The table says what is going on; the log above it only what goes wrong.
         configure_logs(setup, once=True, level="warning")
         yield
+
+
+#: Phases whose message says more than the phase.
+_TOLD = (Phase.FAILED, Phase.INVALID, Phase.HELD, Phase.LOST, Phase.WAITING)
+
+
+@dataclass(slots=True)
+class PhaseLines:
+    """The phases that were printed, and the time since the beginning."""
+
+    clock: Callable[[], float] = time.monotonic
+    _began: float | None = None
+    _phases: dict[ObjectRef, Phase] | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        self._began = self.clock()
+
+    def changes(self, records: Mapping[ObjectRef, ObjectStatus]) -> Iterator[str]:
+        """Yield a line for each object in another phase.
+
+        The first call yields the number of objects in each phase.
+        """
+        before, self._phases = self._phases, {ref: r.phase for ref, r in records.items()}
+        elapsed = f"{seconds(self.clock() - (self._began or 0.0)):>6}"
+        if before is None:
+            count = Counter(self._phases.values())
+            phases = ", ".join(f"{count[phase]} {phase}" for phase in Phase if count[phase])
+            yield f"{elapsed}  {counted(len(records), 'object')}{': ' if phases else ''}{phases}"
+            return
+        for ref in sorted(records):
+            record = records[ref]
+            if before.get(ref) is not record.phase:
+                why = f": {record.message}" if record.phase in _TOLD and record.message else ""
+                yield printable(f"{ref} is {record.phase}{why}").join((f"{elapsed}  ", ""))
+        for ref in sorted(before.keys() - records.keys()):
+            yield f"{elapsed}  {ref} was removed"

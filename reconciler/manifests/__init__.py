@@ -89,8 +89,7 @@ if TYPE_CHECKING:
         ObservedBucketSection,
         Reference,
     )
-    from reconciler.manifests.tenancy import Tenancy
-    from reconciler.manifests.tenants import ANY_GPU, Tenant, Tenants
+    from reconciler.manifests.tenants import ANY_GPU, Tenancy, Tenant, Tenants
     from reconciler.manifests.yaml import LARGEST_FILE, place, read_documents, shown_path, validate
     from reconciler.manifests.yaml_nodes import Path, TextBounds
     from reconciler.manifests.yaml_scalars import FIRST_RESOLVED, resolve_scalar
@@ -151,7 +150,7 @@ _MODULES = {
     "Seconds": "fields",
     "Section": "fields",
     "Subdomain": "fields",
-    "Tenancy": "tenancy",
+    "Tenancy": "tenants",
     "Tenant": "tenants",
     "Tenants": "tenants",
     "TextBounds": "yaml_nodes",

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from reconciler.planner.gates import Judgement, judge, new_verdicts, unaccepted
     from reconciler.planner.holds import read_release
     from reconciler.planner.identical import differing, same_keys
-    from reconciler.planner.image_use import all_images_in_use, images_in_use
     from reconciler.planner.ledger import Completed, Ledger
     from reconciler.planner.losses import artifacts_in_use, reported_losses
     from reconciler.planner.names import (
@@ -78,10 +77,12 @@ if TYPE_CHECKING:
     from reconciler.planner.retention_roots import (
         AskedFor,
         Reference,
+        all_images_in_use,
         collect_roots,
         desired_keys_of,
         desired_references,
         image_name,
+        images_in_use,
         named_keys,
         plan_doubts,
         recorded_references,
@@ -168,11 +169,11 @@ _MODULES = {
     "Verdict": "object_status",
     "URGENCY": "phases",
     "Unavailable": "remote_clusters",
-    "all_images_in_use": "image_use",
+    "all_images_in_use": "retention_roots",
     "artifact_url": "names",
     "evaluation_url": "names",
     "artifacts_in_use": "losses",
-    "images_in_use": "image_use",
+    "images_in_use": "retention_roots",
     "differing": "identical",
     "is_removed_path": "names",
     "object_of_path": "names",

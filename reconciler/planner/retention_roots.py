@@ -1,4 +1,4 @@
-"""References to artifacts in records, plans and texts; doubts. Pure."""
+"""References to artifacts and images in records, plans and texts; doubts. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from reconciler.engine import Run
-from reconciler.planner.image_use import images_in_use
 from reconciler.planner.object_status import ObjectStatus
 from reconciler.planner.plan import Plan
 from reconciler.planner.retention import Referrer, RetainedArtifact, Role, Roots
@@ -202,3 +201,22 @@ def unreadable(kind: str, name: str, detail: str) -> Reason:
     """Return the doubt about something that cannot be read."""
     what = f"{kind} {name}".strip()
     return Reason.of(ReasonCode.COLLECTION_UNREADABLE, what=what, detail=detail)
+
+
+def images_in_use(record: ObjectStatus) -> frozenset[str]:
+    """Return the images that an object needs, or may need at once.
+
+    Each is a build key or an image's reference. They are its own builds, desired or running, the
+    image that its tasks run in, and that of its current artifact. Images of its history are not
+    needed: a revert to a complete artifact runs nothing.
+    """
+    own = (task for task in record.tasks if task.task is TaskKind.BUILD)
+    found = [record.image, *(key for task in own for key in (task.key, task.run_key))]
+    if record.artifact is not None:
+        found += [record.artifact.image_key, record.artifact.image]
+    return frozenset(image for image in found if image is not None)
+
+
+def all_images_in_use(records: Iterable[ObjectStatus]) -> frozenset[str]:
+    """Return the images that any of the objects needs."""
+    return frozenset[str]().union(*map(images_in_use, records))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from reconciler.engine import Run
-from reconciler.planner.artifact_status import ArtifactUpdate
+from reconciler.planner.artifact_status import ArtifactUpdate, OriginUpdate
 from reconciler.planner.conditions import ready_condition, warning_conditions
 from reconciler.planner.gates import judge
 from reconciler.planner.object_status import (
@@ -18,7 +18,6 @@ from reconciler.planner.object_status import (
     TaskStatus,
     Verdict,
 )
-from reconciler.planner.origin_status import OriginUpdate
 from reconciler.planner.phases import DONE_TASKS, Phase, TaskPhase
 from reconciler.planner.plan import Plan, RunDeletion, TaskAction
 from reconciler.planner.spending import RunPricing, with_spent

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from reconciler.workspace.commit_reader import CommitReader, CommitSnapshot, EffectiveObjects
     from reconciler.workspace.git_setup import (
+        believed_status,
         credential_table,
         git_folder,
         head_verification,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
         update_branches,
     )
     from reconciler.workspace.remote_clusters import RemoteStatusReader
-    from reconciler.workspace.signature_setup import believed_status
     from reconciler.workspace.source_resolver import (
         GitResolutions,
         Requests,
@@ -73,6 +73,7 @@ _MODULES = {
     ),
     "commit_reader": ("CommitReader", "CommitSnapshot", "EffectiveObjects"),
     "git_setup": (
+        "believed_status",
         "credential_table",
         "git_folder",
         "head_verification",
@@ -81,7 +82,6 @@ _MODULES = {
         "update_branches",
     ),
     "remote_clusters": ("RemoteStatusReader",),
-    "signature_setup": ("believed_status",),
     "source_resolver": (
         "Requests",
         "GitResolutions",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.cli.attention import attention
+from reconciler.cli.run import attention
 from reconciler.planner import ObjectStatus, Phase
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.types import TaskKind

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from reconciler.cli.phase_lines import PhaseLines
+from reconciler.cli.observed_run import PhaseLines
 from reconciler.planner import ObjectStatus, Phase
 from reconciler.types import Kind, ObjectRef
 from tests.e2e.site import GOOD, Site

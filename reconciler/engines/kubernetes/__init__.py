@@ -18,11 +18,10 @@ from reconciler.engines.kubernetes.config import ClusterSettings
 from reconciler.engines.kubernetes.data_listing import render_listing
 from reconciler.engines.kubernetes.ended_runs import ClusterRun, ClusterRuns
 from reconciler.engines.kubernetes.engine import KubernetesEngine
-from reconciler.engines.kubernetes.followed_logs import FollowedPodLogs
 from reconciler.engines.kubernetes.inventory import render_inventory
 from reconciler.engines.kubernetes.job import dump, render
 from reconciler.engines.kubernetes.leader_election import Leadership
-from reconciler.engines.kubernetes.logs import PodLogs
+from reconciler.engines.kubernetes.logs import FollowedPodLogs, PodLogs
 from reconciler.engines.kubernetes.pod_parts import RenderError
 from reconciler.engines.kubernetes.reported_progress import ReportedProgress
 

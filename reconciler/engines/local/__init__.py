@@ -76,8 +76,7 @@ if TYPE_CHECKING:
     )
     from reconciler.engines.local.progress_reader import LocalProgress
     from reconciler.engines.local.scheduler import find_gpus
-    from reconciler.engines.local.scrub import is_stored_as_made
-    from reconciler.engines.local.store_verification import StoredArtifact
+    from reconciler.engines.local.scrub import StoredArtifact, is_stored_as_made
     from reconciler.engines.local.tries import LOCAL, TryEngine, try_name
     from reconciler.engines.local.try_listing import TryArtifact, find_tries
     from reconciler.engines.local.verification import (
@@ -157,7 +156,7 @@ _MODULES = {
     "TryEngine": "tries",
     "find_tries": "try_listing",
     "try_name": "tries",
-    "StoredArtifact": "store_verification",
+    "StoredArtifact": "scrub",
     "FaultKind": "verification",
     "FileFault": "verification",
     "find_faults": "verification",

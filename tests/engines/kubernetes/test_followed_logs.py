@@ -18,7 +18,7 @@ import pytest
 
 from reconciler.engine import EngineError, LogOf, OpenedLog
 from reconciler.engines.kubernetes.client import Api
-from reconciler.engines.kubernetes.followed_logs import FollowedPodLogs, Position, unread
+from reconciler.engines.kubernetes.logs import FollowedPodLogs, Position, unread
 from reconciler.types import GROUP, TaskKind
 from tests.cluster.kubeconfig import write_kubeconfig
 from tests.engines.kubernetes.orders import order
