@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import combinations
+from itertools import combinations, islice
 from statistics import median
 
 from reconciler.manifests import ModelSource
@@ -81,6 +81,8 @@ class Forecast:
 
 
 UNKNOWN = Forecast()
+#: A complete run, and the object that it was of.
+_Kin = tuple[ObjectRef, HistoryEntry]
 
 
 @dataclass(slots=True)
@@ -94,7 +96,7 @@ class Forecaster:
     desired: Mapping[ObjectRef, ResolvedObject]
     prices: Prices
     _by_image: dict[tuple[TaskKind, str], list[HistoryEntry]] | None = None
-    _by_base: dict[tuple[str, ...], list[ObjectRef]] | None = None
+    _by_base: dict[tuple[TaskKind, tuple[str, ...]], list[_Kin]] | None = None
     _known: dict[tuple[ObjectRef, TaskKind, TaskKey | None], Forecast] = field(default_factory=dict)
 
     def of(self, ref: ObjectRef, task: Task) -> Forecast:
@@ -133,6 +135,8 @@ class Forecaster:
                 for entry in record.history:
                     if entry.image_key is not None and is_complete(entry):
                         self._by_image[entry.task, entry.image_key].append(entry)
+            # Thousands may share an image or a base, and each of them asks: sorted once.
+            self._by_image = {at: _newest(found) for at, found in self._by_image.items()}
         # The key of a build is that of its image: a build has no kin but the same one again.
         if task.kind is TaskKind.BUILD or task.image_key is None:
             return ()
@@ -142,14 +146,19 @@ class Forecaster:
         if self._by_base is None:
             self._by_base = defaultdict(list)
             for other, item in self.desired.items():
-                if (base := _base(item)) is not None:
-                    self._by_base[base].append(other)
+                record = self.records.get(other)
+                if record is not None and (base := _base(item)) is not None:
+                    for entry in filter(is_complete, record.history):
+                        self._by_base[entry.task, base].append((other, entry))
+            for kin in self._by_base.values():
+                kin.sort(key=lambda each: _finished(each[1]))
         own = self.desired.get(ref)
         base = _base(own) if own is not None else None
         if base is None or task.kind is TaskKind.BUILD:
             return []
-        kin = (self.records.get(other) for other in self._by_base[base] if other != ref)
-        return [e for r in kin if r is not None for e in complete(r.history, task.kind)]
+        kin = self._by_base.get((task.kind, base), [])
+        newest = islice((entry for other, entry in reversed(kin) if other != ref), FITTED)
+        return list(newest)[::-1]
 
 
 def _base(item: ResolvedObject) -> tuple[str, ...] | None:
@@ -171,12 +180,21 @@ def complete(history: Iterable[HistoryEntry], kind: TaskKind) -> list[HistoryEnt
     return [entry for entry in history if entry.task is kind and is_complete(entry)]
 
 
+def _newest(history: Iterable[HistoryEntry]) -> list[HistoryEntry]:
+    """Return the last entries, in the order of their ends."""
+    return sorted(history, key=_finished)[-FITTED:]
+
+
+def _finished(entry: HistoryEntry) -> datetime:
+    return entry.finished or _LONG_AGO
+
+
 def forecast_times(history: Iterable[HistoryEntry], params: Mapping[str, JSON]) -> Sequence[float]:
     """Return the times of the last complete runs, scaled to params.
 
     Empty if they are unknown.
     """
-    entries = sorted(history, key=lambda e: e.finished or _LONG_AGO)[-FITTED:]
+    entries = _newest(history)
     for name in LENGTHS:
         asked = _length(params, name)
         if asked is None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from reconciler.planner.forecast import ForecastBasis, Forecaster, Spread, forecast_times, spread
-from reconciler.planner.object_status import HistoryEntry
+from reconciler.planner.object_status import HistoryEntry, ObjectStatus
 from reconciler.planner.phases import TaskPhase
 from reconciler.planner.prices import Prices
 from reconciler.planner.wall_time import TimedTask, makespan
-from reconciler.types import TaskKey, TaskKind
+from reconciler.types import ObjectRef, TaskKey, TaskKind
 from tests.planner.world import START, World, finetune, model, scratch
 
 GPU = ", resources: {gpu: {type: l4, count: 2}}"
@@ -121,3 +122,31 @@ def test_models_with_images_of_their_own_are_kin_by_their_base() -> None:
     records = {model("a"): world.records[model("a")]}
     found = Forecaster(records, inputs.desired, Prices()).of(model("b"), task)
     assert (found.basis, found.seconds, found.cost) == (ForecastBasis.KIN, Spread(100, 100), None)
+
+
+class Counted(dict[ObjectRef, ObjectStatus]):
+    """Records that count how often one is looked up."""
+
+    asked = 0
+
+    def get(self, *arguments: Any) -> Any:
+        self.asked += 1
+        return super().get(*arguments)
+
+
+def test_many_of_one_base_are_looked_up_once_each_and_their_newest_runs_count() -> None:
+    names = [f"m{number}" for number in range(40)]
+    files = {f"{name}.yaml": finetune(name, "base") for name in names}
+    world = World({"base.yaml": scratch("base"), **files})
+    took(world, "m0", 100)
+    desired, known = world.inputs().desired, world.records[model("m0")]
+    records = Counted()
+    for number, name in enumerate(names[:30]):
+        records[model(name)] = replace(
+            known, ref=model(name), history=(entry(number + 1, after=number, epochs=3),)
+        )
+    forecaster = Forecaster(records, desired, Prices())
+    found = [forecaster.of(model(name), desired[model(name)].tasks[-1]) for name in names[30:]]
+    assert {(each.basis, each.runs) for each in found} == {(ForecastBasis.KIN, 5)}
+    assert {each.seconds for each in found} == {Spread(28, 29.6)}
+    assert records.asked <= 2 * len(names)
