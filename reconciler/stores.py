@@ -7,6 +7,7 @@ nothing else.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 #: Which stores can be read, and in which variables their credentials are.
 SCHEMES = {"s3": "AWS_*", "gs": "GOOGLE_*", "az": "AZURE_*"}
+#: What the name of a variable with a credential, or the way to one, has in it. Regions, authorities
+#: and addresses are set for other reasons.
+_OF_CREDENTIALS = re.compile(
+    "KEY|TOKEN|SECRET|CREDENTIALS|SIGNATURE|ACCOUNT|CLIENT|PROFILE|ROLE|IDENTITY|PASSWORD"
+)
 #: Variables with the address of a server in the provider's place.
 _ENDPOINTS = {"s3": "AWS_ENDPOINT_URL", "gs": "GOOGLE_BASE_URL"}
 
@@ -41,7 +47,9 @@ def has_credentials(url: str) -> bool:
     Without, a client may ask the machine's own network for some.
     """
     prefix = SCHEMES.get(urlsplit(url).scheme, "").rstrip("*")
-    return bool(prefix) and any(name.startswith(prefix) for name in os.environ)
+    return bool(prefix) and any(
+        name.startswith(prefix) and _OF_CREDENTIALS.search(name) for name in os.environ
+    )
 
 
 def whole(url: str) -> Iterator[bytes]:
