@@ -124,13 +124,15 @@ class CostHolds:
         return _hold(HoldKind.BUDGET, tasks, refs, reason, tenant)
 
     def _goes_on(self, task: TaskStatus) -> bool:
-        """Return whether a recorded run goes on, of an earlier key too.
+        """Return whether a recorded run of a task's key goes on.
 
-        Once an earlier one is gone, it has started nothing for the key.
+        One of an earlier key starts nothing for the task: the task is held with all others, so that
+        the hold has one id before, while and after that run goes on.
         """
+        if task.run_key is not None or not is_started(task):
+            return False
         run = self.inputs.runs.get(task.job) if task.job is not None else None
-        gone = run is None and task.run_key is not None
-        return is_started(task) and not gone and (run is None or run.live)
+        return run is None or run.live
 
     def _tasks(
         self, objects: Objects, passes: Callable[[ObjectStatus, Task], bool]

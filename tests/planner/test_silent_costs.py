@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from reconciler.planner.phases import Phase
+from reconciler.planner.phases import Phase, TaskPhase
 from reconciler.planner.plan import HoldKind
 from reconciler.planner.prices import Prices
 from reconciler.reasons import Reason, ReasonCode
@@ -121,3 +121,21 @@ def test_an_earlier_run_goes_on_and_costs_as_its_source_moves_beyond_the_budget(
     assert sum(world.records[model("a")].spent.values()) == pytest.approx(4)
     assert told(world) == [(HoldKind.BUDGET, "EUR 0.00")], "its cost is among what was spent"
     assert world.live() == []
+
+
+def test_a_hold_has_one_id_while_an_earlier_run_goes_on_and_after_it() -> None:
+    world, run = trained(FOLLOWING, 2.5)
+    world.now += 3 * HOUR
+    world.files["b.yaml"] = scratch("b", GPU)
+    world.trees[PLACE] = "moved"
+    ids = {tuple(hold.id for hold in world.sync().holds) for _ in range(4)}
+    (task,) = (t for t in world.records[model("a")].tasks if t.task is TaskKind.TRAIN)
+    assert (task.phase, task.job) == (TaskPhase.HELD, run)
+    world.succeed(run)
+    ids |= {tuple(hold.id for hold in world.sync().holds) for _ in range(3)}
+    assert len(ids) == 1
+    ((held,),) = ids
+    assert held in task.message, "what comes after it waits for the line"
+    world.released = frozenset({held})
+    world.sync()
+    assert not world.plan().holds, "one line releases all of it"
