@@ -90,7 +90,7 @@ def logs(
 
     NAME is a Model or Dataset, or a key (its first 6 or more digits are enough) for one task, such
     as one training of a sweep; the keys of `reconciler status --history` are those of earlier runs.
-    That of a try on this machine, which `run --once --set` prints, is one too.
+    That of a try on this machine, which `run --once --set` prints, is one too, failed or not.
 
     On Kubernetes the log is read from the pod while there is one, with your kubeconfig. Otherwise
     it is read from its place beside the artifact: on this machine's disk, or in an s3://, gs:// or
@@ -104,7 +104,7 @@ def logs(
     reader = StateReader(setup, Path())
     state = reader.read()
     state.check_synced()
-    state.records.update(tries_of(state.records, setup, name=name))
+    state.records.update(tries_of(state.records, setup, name=name, failed=True))
     records = with_removed(state, name)
     ref = one(
         records, name=name, namespace=namespace, kind=kind, records=records, first_of_shared=True

@@ -1,4 +1,4 @@
-"""Artifacts of local tries, among the recorded ones of an object."""
+"""Local tries, among the recorded artifacts and runs of an object."""
 
 from __future__ import annotations
 
@@ -6,26 +6,35 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from reconciler.config import Setup
-from reconciler.engines.local import find_tries, path_of
+from reconciler.engines.local import find_failed_tries, find_tries, path_of
 from reconciler.planner import HistoryEntry, ObjectStatus, TaskPhase, artifact_url
 from reconciler.types import ObjectRef, TaskKey
 
 
 def tries_of(
-    records: Mapping[ObjectRef, ObjectStatus], setup: Setup | None, *, name: str
+    records: Mapping[ObjectRef, ObjectStatus],
+    setup: Setup | None,
+    *,
+    name: str,
+    failed: bool = False,
 ) -> dict[ObjectRef, ObjectStatus]:
     """Return the records of a name's objects, with their tries.
 
     Those without any are left out.
 
-    A name that none of them has may be the key of a try of any.
+    A name that none of them has may be the key of a try of any. With ``failed``, those that have
+    left no artifact are among them.
     """
     named = {ref: record for ref, record in records.items() if ref.name == name}
-    found = {ref: with_tries(record, setup) for ref, record in (named or records).items()}
+    found = {
+        ref: with_tries(record, setup, failed=failed) for ref, record in (named or records).items()
+    }
     return {ref: record for ref, (record, keys) in found.items() if keys}
 
 
-def with_tries(record: ObjectStatus, setup: Setup | None) -> tuple[ObjectStatus, set[TaskKey]]:
+def with_tries(
+    record: ObjectStatus, setup: Setup | None, *, failed: bool = False
+) -> tuple[ObjectStatus, set[TaskKey]]:
     """Add the artifacts of tries to an object's history, with their keys.
 
     They are looked for beside its artifacts, on the disk of the local engine.
@@ -58,6 +67,13 @@ def with_tries(record: ObjectStatus, setup: Setup | None) -> tuple[ObjectStatus,
         )
         for found in find_tries(path.parent, known)
     ]
+    if failed:
+        entries += [
+            HistoryEntry(
+                task=found.task, key=found.key, finished=found.ended, phase=TaskPhase.FAILED
+            )
+            for found in find_failed_tries(path.parent, known)
+        ]
     if not entries:
         return record, set()
     return replace(record, history=(*record.history, *entries)), {each.key for each in entries}

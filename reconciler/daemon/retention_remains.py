@@ -16,6 +16,7 @@ from reconciler.engines.local import (
     ArtifactPlaceError,
     ArtifactPlaces,
     ArtifactState,
+    find_failed_tries,
     find_tries,
     path_of,
 )
@@ -114,12 +115,16 @@ class RemainsReader:
                     )
 
     def _tries(self, records: Iterable[ObjectStatus], now: datetime) -> Iterator[Remains]:
-        """Yield the artifacts of tries, but for each object's newest."""
+        """Yield the artifacts of tries, but for each object's newest.
+
+        What failed ones have left is that of failed attempts.
+        """
         age = timedelta(days=self.policy.days) + self.policy.grace
         for record in records:
             known = {entry.key for entry in record.history}
             known |= {key for task in record.tasks for key in (task.key, task.run_key) if key}
             for evaluates in (False, True):
+                yield from self._failed_tries(record.ref, known, now, evaluates=evaluates)
                 tries = [
                     Remains(
                         key=found.key,
@@ -134,6 +139,21 @@ class RemainsReader:
                 ]
                 tries.sort(key=lambda each: (each.since, each.key), reverse=True)
                 yield from (t for t in tries[self.policy.keep :] if now - t.since >= age)
+
+    def _failed_tries(
+        self, ref: ObjectRef, known: set[TaskKey], now: datetime, *, evaluates: bool
+    ) -> Iterator[Remains]:
+        for place in self._places(ref, TaskKey("x"), evaluates=evaluates):
+            path = path_of(place)
+            for found in find_failed_tries(path.parent, known) if path is not None else ():
+                if now - found.ended >= timedelta(days=self.policy.failed):
+                    yield Remains(
+                        key=found.key,
+                        ref=ref,
+                        url=f"{found.path.as_uri()}/",
+                        since=found.ended,
+                        what=CollectedKind.ATTEMPT,
+                    )
 
     def _places(self, ref: ObjectRef, key: TaskKey, *, evaluates: bool) -> list[str]:
         """Return the URLs of a key in the configured buckets."""

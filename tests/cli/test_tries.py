@@ -151,6 +151,23 @@ def test_a_try_that_fails_says_where_its_log_is_and_may_be_repeated(site: Site) 
     assert tip(site) == before
 
 
+def test_the_log_of_a_failed_try_is_printed_by_its_key(
+    site: Site, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = 'echo "lr $PARAM_LR"\ntest "$PARAM_LR" = 1\n' + TRAIN
+    site.trained("base", body, params={"lr": 1})
+    assert site.sync().returncode == 0
+    done = site.run_once("--set", "training.params.lr=2", "base")
+    (log,) = [each for each in done.stdout.splitlines() if each.startswith("    log:")]
+    key = Path(log.partition(":")[2].strip()).parents[1].name
+    monkeypatch.chdir(site.root)
+    said = cli("logs", key[:12], code=0)
+    assert said.out.startswith("lr 2\n[reconciler]")
+    assert f"/{key}/logs/attempt-1.log" in said.err
+    assert key[:12] not in cli("compare", "base", code=0).out, "it is no artifact"
+    assert cli("get", "base", key, "somewhere", code=1).out == ""
+
+
 def test_a_daemon_that_runs_keeps_a_try_out(site: Site) -> None:
     site.push()
     with site.running():

@@ -189,6 +189,24 @@ def test_tries_go_with_age_but_for_the_newest(site: Site) -> None:
     assert folders(site) == made
 
 
+def test_what_a_failed_try_has_left_goes_as_that_of_a_failed_attempt(site: Site) -> None:
+    body = 'echo half > "$MODEL_DIR/checkpoint"\ntest "$PARAM_LR" = 1\n'
+    site.trained("a", body, params={"lr": 1})
+    assert site.sync().returncode == 0
+    made = folders(site)
+    assert site.run_once("--set", "training.params.lr=2", "a").returncode == 1
+    (left,) = folders(site) - made
+    assert site.run_once().returncode == 0
+    (entry,) = report(site).collected
+    assert (entry.key, entry.what, entry.size > 0) == (left, CollectedKind.ATTEMPT, True)
+    retention(site, enabled=True, failed=7)
+    assert site.run_once().returncode == 0
+    assert folders(site) == made | {left}
+    retention(site, enabled=True)
+    assert site.run_once().returncode == 0
+    assert folders(site) == made
+
+
 def tried(site: Site) -> list[str]:
     """The keys of tries, the oldest first."""
     folder = site.root / "state/buckets/default/clusters/local/namespaces/default/models/a"

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from reconciler.engines.local.layout import RootLayout, path_of
     from reconciler.engines.local.logs import LocalLogs
     from reconciler.engines.local.marker import (
+        LOCAL,
         MARKER,
         ArtifactFile,
         Marker,
@@ -77,8 +78,13 @@ if TYPE_CHECKING:
     from reconciler.engines.local.progress_reader import LocalProgress
     from reconciler.engines.local.scheduler import find_gpus
     from reconciler.engines.local.scrub import StoredArtifact, is_stored_as_made
-    from reconciler.engines.local.tries import LOCAL, TryEngine, try_name
-    from reconciler.engines.local.try_listing import TryArtifact, find_tries
+    from reconciler.engines.local.tries import TryEngine, try_name
+    from reconciler.engines.local.try_listing import (
+        FailedTry,
+        TryArtifact,
+        find_failed_tries,
+        find_tries,
+    )
     from reconciler.engines.local.verification import (
         FaultKind,
         FileFault,
@@ -99,6 +105,7 @@ __all__ = [
     "ArtifactPlaces",
     "ArtifactState",
     "Containers",
+    "FailedTry",
     "FaultKind",
     "FileFault",
     "FollowedFileLogs",
@@ -113,6 +120,7 @@ __all__ = [
     "StoredEnvironment",
     "TryArtifact",
     "TryEngine",
+    "find_failed_tries",
     "find_faults",
     "find_gpus",
     "find_tries",
@@ -145,14 +153,16 @@ _MODULES = {
     "path_of": "layout",
     "FollowedFileLogs": "followed_logs",
     "rank_lines": "followed_logs",
+    "LOCAL": "marker",
     "MARKER": "marker",
     "ArtifactFile": "marker",
     "Marker": "marker",
     "load_marker": "marker",
     "is_reserved": "marker",
     "is_stored_as_made": "scrub",
-    "LOCAL": "tries",
+    "FailedTry": "try_listing",
     "TryArtifact": "try_listing",
+    "find_failed_tries": "try_listing",
     "TryEngine": "tries",
     "find_tries": "try_listing",
     "try_name": "tries",

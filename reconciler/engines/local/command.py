@@ -23,9 +23,11 @@ from reconciler.engine import (
 from reconciler.engines.local.environment import read_secrets
 from reconciler.engines.local.failures import ArtifactError
 from reconciler.engines.local.fsync import (
+    encode,
     make_read_only,
     make_writable,
     remove_tree,
+    replace,
     sync_directory,
     write_new,
 )
@@ -35,8 +37,10 @@ from reconciler.engines.local.layout import path_of
 from reconciler.engines.local.locks import KeyLock
 from reconciler.engines.local.logs import Output
 from reconciler.engines.local.marker import (
+    LOCAL,
     LOGS,
     MARKER,
+    TRY,
     curves_of,
     last_attempt,
     log_of,
@@ -128,6 +132,8 @@ class _Execution:
             # It was complete once, and is not any more: a file has been lost or cut short.
             make_writable(self.output)
         _have_folder(self.output / LOGS)
+        if self.spec.lineage.get(LOCAL) is True:
+            replace(self.output / LOGS / TRY, encode({"task": self.spec.task.value}))
         for fault in self.damaged:
             if fault.kind in (FaultKind.SIZE, FaultKind.CONTENT):
                 # The command would take it for what an earlier attempt left.

@@ -44,6 +44,10 @@ from reconciler.types import JSON, Metrics
 
 MARKER = "completed.json"
 LOGS = "logs"
+#: The member of a lineage, and of a marker, that a try has.
+LOCAL = "local"
+#: Beside the logs of a try; where it failed, nothing else tells of it.
+TRY = "try.json"
 _RESERVED_PREFIX = ".reconciler"
 _VERSION = 1
 MARKER_LIMIT = 256 << 20

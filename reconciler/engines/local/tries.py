@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.engine import Capacity, Collected, Engine, Result, Run, RunSpec, Wanted
 from reconciler.engines.local.control import poke
+from reconciler.engines.local.marker import LOCAL
 from reconciler.types import BucketSource, DataListing, TaskKey
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from reconciler.engines.local.engine import LocalEngine
     from reconciler.engines.local.run_store import RunRecord, RunStore
 
-#: The member of a marker that a try has written.
-LOCAL = "local"
 _PREFIX = "try-"
 
 

@@ -6,13 +6,14 @@ import os
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from reconciler.codec import CodecError
+from reconciler.engine import ATTEMPT_LOG
+from reconciler.engines.local.artifact_places import ArtifactState
 from reconciler.engines.local.fsync import read_json
-from reconciler.engines.local.marker import MARKER, load_marker
-from reconciler.engines.local.tries import LOCAL
+from reconciler.engines.local.marker import LOCAL, LOGS, MARKER, TRY, load_marker
 from reconciler.types import JSON, Commit, Metrics, TaskKey, TaskKind
 
 _KEY = re.compile("[0-9a-f]{40}")
@@ -41,6 +42,19 @@ class TryArtifact:
     gpu_seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedTry:
+    """A folder in which a try has left logs, and no artifact.
+
+    ``ended`` is the last change of a log.
+    """
+
+    key: TaskKey
+    task: TaskKind
+    path: Path
+    ended: datetime
+
+
 def find_tries(
     folder: Path, known: Container[str], *, markers: Sequence[str] = (MARKER,)
 ) -> Iterator[TryArtifact]:
@@ -49,15 +63,47 @@ def find_tries(
     What cannot be read is passed over. At most the first 2,000 keys are looked at. ``markers`` are
     the names that a marker may have.
     """
+    for name in _unknown(folder, known):
+        found = next((each for each in (_read(folder / name, m) for m in markers) if each), None)
+        if found is not None:
+            yield found
+
+
+def find_failed_tries(folder: Path, known: Container[str]) -> Iterator[FailedTry]:
+    """Yield what failed tries have left in an object's folder, without known keys.
+
+    What cannot be read is passed over. At most the first 2,000 keys are looked at.
+    """
+    for name in _unknown(folder, known):
+        found = _read_failed(folder / name)
+        if found is not None:
+            yield found
+
+
+def _unknown(folder: Path, known: Container[str]) -> list[str]:
+    """Return the names of the folders of keys that are not known."""
     try:
         with os.scandir(folder) as entries:
             names = sorted(each.name for each in entries if each.is_dir(follow_symlinks=False))
     except OSError:
-        return
-    for name in [each for each in names if _KEY.fullmatch(each) and each not in known][:_MOST]:
-        found = next((each for each in (_read(folder / name, m) for m in markers) if each), None)
-        if found is not None:
-            yield found
+        return []
+    return [each for each in names if _KEY.fullmatch(each) and each not in known][:_MOST]
+
+
+def _read_failed(path: Path) -> FailedTry | None:
+    """Return what a failed try has left; None for any other folder."""
+    logs = path / LOGS
+    try:
+        content = read_json(logs / TRY, _LARGEST)
+        if not isinstance(content, dict) or any((path / each).exists() for each in ArtifactState):
+            return None
+        task = TaskKind(str(content.get("task")))
+        files = [each for each in logs.iterdir() if ATTEMPT_LOG.fullmatch(each.name)]
+        ended = max(each.stat().st_mtime for each in files)
+    except (OSError, ValueError):
+        return None
+    at = datetime.fromtimestamp(ended, UTC)
+    return FailedTry(key=TaskKey(path.name), task=task, path=path, ended=at)
 
 
 def _read(path: Path, name: str) -> TryArtifact | None:
