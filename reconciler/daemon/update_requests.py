@@ -245,19 +245,25 @@ class UpdateRequestController:
         return made
 
     async def _close(self, target: str, branch: str, number: int) -> None:
-        """Close a request of ours that has nothing to change any more."""
+        """Close a request of ours that has nothing to change any more.
+
+        It is closed last: until then a daemon that is killed leaves a request that the next one
+        finds, and closes with the rest.
+        """
         own = await self.forge.own_requests(target, branch)
         if not any(request.number == number and request.is_open for request in own):
             return
         self._check_permission()
-        await self.forge.comment(number, OBSOLETE)
-        await self.forge.close(number)
-        self._sent.pop(branch, None)
-        log.info("update request closed", branch=branch, request=number)
+        if await self.forge.own_comment(number, OBSOLETE) is None:
+            await self.forge.comment(number, OBSOLETE)
         try:
             await self.loop.in_thread(lambda: self.branches.delete(branch))
         except GitError as error:
             log.warning("a branch cannot be deleted", branch=branch, error=str(error))
+        self._check_permission()
+        await self.forge.close(number)
+        self._sent.pop(branch, None)
+        log.info("update request closed", branch=branch, request=number)
 
     def _check_permission(self) -> None:
         if not self.permission.leads():

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.site import GOOD, Site, git, stop, until
 from tests.e2e.test_pull_requests import configure
 from tests.forge.gitlab_server import forge_server
-from tests.forge.server import ForgeServer
+from tests.forge.server import Answer, ForgeServer
 from tests.git.remotes import HttpRemote
 
 BRANCH = "reconciler/update/local/model-default-production"
@@ -125,6 +125,60 @@ def test_a_promotion_is_requested_edited_declined_and_merged(
 
 
 PRODUCTION = "Model default/production"
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+def test_killed_at_any_call_that_changes_the_forge_each_thing_is_done_once(
+    team: Site, forge: ForgeServer, *, done: bool
+) -> None:
+    """Killed as the call arrives; with ``done`` the forge carries it out all the same."""
+
+    def killed_at(call: str) -> None:
+        """Run the daemon until it has made a call, and once more to the end."""
+        with team.running() as daemon:
+
+            def kill(name: str) -> Answer | None:
+                if name != call:
+                    return None
+                forge.fault = lambda _: None
+                daemon.kill()
+                daemon.wait()
+                return None if done else (500, {}, b"")
+
+            forge.fault = kill
+            until(lambda: daemon.poll() is not None, what=f"the call: {call}")
+
+    def newest() -> list[tuple[str, str]]:
+        return [("open", f"Promote artifact {key(team)[:12]} to {PRODUCTION}")]
+
+    def proposed() -> str:
+        return git(team.remote, "show", f"{BRANCH}:production.yaml")
+
+    def obsolete() -> int:
+        return len([body for body in forge.bodies(1) if body.startswith("Obsolete")])
+
+    for accuracy, call in ((2, "create request"), (3, "update request")):
+        trained(team, accuracy)
+        team.push()
+        killed_at(call)
+        with team.running():
+            until(lambda: key(team) in forge.texts().get(1, ("", "", ""))[2], what="the request")
+            assert requests(forge) == newest()
+            until(lambda: key(team) in proposed(), what="its branch")
+            assert git(team.remote, "rev-list", "--count", f"main..{BRANCH}").strip() == "1"
+
+    promoted(team, key(team))
+    team.push("Promote by hand")
+    for call in ("create comment", "update request"):
+        killed_at(call)
+        assert done or requests(forge) == newest()
+        if done and call == "create comment":
+            assert obsolete() == 1
+    with team.running():
+        until(lambda: requests(forge)[0][0] != "open", what="the request to be closed")
+        until(lambda: not git(team.remote, "branch", "--list", BRANCH).strip(), what="its branch")
+    assert obsolete() == len(requests(forge)) == 1
+    assert forge.complaints == []
 
 
 def test_a_request_with_nothing_to_change_is_closed(team: Site, forge: ForgeServer) -> None:

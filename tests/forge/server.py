@@ -24,8 +24,9 @@ from tests.servers import Handler, Serving
 ME = {"id": 77, "login": "reconciler-bot", "type": "User"}
 SOMEBODY = {"id": 5, "login": "mallory", "type": "User"}
 
-#: (status, headers, body) instead of the real answer, or None.
-Fault = Callable[[str], tuple[int, dict[str, str], bytes] | None]
+Answer = tuple[int, dict[str, str], bytes]
+#: An answer instead of the real one, or None.
+Fault = Callable[[str], Answer | None]
 
 
 @dataclass
