@@ -115,6 +115,11 @@ simulate: setup ## Simulate faults in virtual time: SEEDS=20, each of STEPS=1000
 	@$(BIN)/python -m tests.simulator --seed $(or $(SEED),0) --seeds $(or $(SEEDS),20) \
 		--steps $(or $(STEPS),1000)
 
+.PHONY: histories
+histories: setup ## Play random histories of gates, budgets and collections: HISTORIES=10000 of SEED=0
+	@LOOP_HISTORIES=$(or $(HISTORIES),10000) LOOP_SEED=$(or $(SEED),0) \
+		$(BIN)/python -m pytest -n0 -s --timeout=0 tests/planner/test_any_loop.py -k whole_loop
+
 .PHONY: bench
 bench: cluster-build ## Measure, each figure beside a baseline of the same run, some 20 minutes; PARTS="push jobs"
 	@mkdir -p dist

@@ -20,6 +20,11 @@ from reconciler.planner.object_status import (
 )
 from reconciler.planner.phases import DONE_TASKS, Phase, TaskPhase
 from reconciler.planner.plan import Plan, RunDeletion, TaskAction
+from reconciler.planner.run_endings import (
+    endings_by_payer,
+    history_of_endings,
+    paying_objects,
+)
 from reconciler.planner.spending import RunPricing, with_spent
 from reconciler.planner.status_history import HistoryUpdate, extended
 from reconciler.planner.sweep_status import (
@@ -68,8 +73,8 @@ def update_status(
     for run in inputs.runs.values():
         if not run.live and run.key in keys:
             ended[run.key].append(run)
-    payers = _payers(plan)
-    replaced = _replaced(plan, payers)
+    payers = paying_objects(plan)
+    replaced = endings_by_payer(plan, payers)
     records = {}
     for ref, decisions in plan.decided.items():
         item = inputs.desired[ref]
@@ -95,32 +100,6 @@ def update_status(
     return records
 
 
-def _payers(plan: Plan) -> Mapping[str, ObjectRef]:
-    """Map the run of each build to the object that pays it.
-
-    Of the objects that share it, that is one.
-    """
-    payers: dict[str, ObjectRef] = {}
-    for ref in (*plan.decided, *sorted(plan.removed)):
-        record = plan.inputs.records.get(ref)
-        for task in record.tasks if record is not None else ():
-            if task.task is TaskKind.BUILD and task.job is not None:
-                payers.setdefault(task.job, ref)
-    return payers
-
-
-def _replaced(
-    plan: Plan, payers: Mapping[str, ObjectRef]
-) -> Mapping[ObjectRef, Sequence[RunDeletion]]:
-    """Return the deletions of runs by the object that pays them."""
-    found: dict[ObjectRef, list[RunDeletion]] = {}
-    for deletion in plan.endings:
-        payer = deletion.run.object or payers.get(deletion.run.name)
-        if payer is not None:
-            found.setdefault(payer, []).append(deletion)
-    return found
-
-
 def _removed(plan: Plan, known: ObjectStatus, replaced: Sequence[RunDeletion]) -> ObjectStatus:
     """Return the last status of a removed object that has runs.
 
@@ -128,25 +107,11 @@ def _removed(plan: Plan, known: ObjectStatus, replaced: Sequence[RunDeletion]) -
     so its verdict is still to be given.
     """
     inputs = plan.inputs
-    update = HistoryUpdate(
-        before=known.history,
-        tasks=(),
-        recorded=known.tasks,
-        ended={each.run.name: each.run for each in replaced if not each.run.live},
-        ledger=inputs.ledger,
-        commit=known.manifest.commit if known.manifest else None,
-        image=lambda _: None,
-        judged=None,
-        gated=True,
-        replaced=replaced,
-        pricing=RunPricing(inputs.settings.prices, known.tasks),
-        now=inputs.now,
-    )
-    added = update.added()
+    added = history_of_endings(plan, known, replaced).added()
     return replace(
         known,
         history=extended(known.history, added, inputs.ledger, None),
-        spent=with_spent(known.spent, added, inputs.now),
+        spent=with_spent(known.spent, added, inputs.now, before=known.history),
     )
 
 
@@ -237,7 +202,7 @@ class _StatusUpdate:
             conditions=self._conditions(phase, reason),
             tasks=tasks,
             served=self.artifacts.served(self.origin.served_by(manifest)),
-            spent=with_spent(self.before.spent, added, self.inputs.now),
+            spent=with_spent(self.before.spent, added, self.inputs.now, before=self.before.history),
             history=extended(self.before.history, added, self.inputs.ledger, self._judged()),
         )
 
@@ -361,7 +326,7 @@ class _StatusUpdate:
             image=self.artifacts.image_now,
             judged=self._judged(),
             gated=self.item.gate is not None,
-            replaced=self.replaced,
+            endings=self.replaced,
             pricing=RunPricing(
                 self.inputs.settings.prices,
                 before,

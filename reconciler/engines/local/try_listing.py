@@ -70,9 +70,10 @@ def find_tries(
 
 
 def find_failed_tries(folder: Path, known: Container[str]) -> Iterator[FailedTry]:
-    """Yield what failed tries have left in an object's folder, without known keys.
+    """Yield the folders of failed tries in an object's folder.
 
-    What cannot be read is passed over. At most the first 2,000 keys are looked at.
+    Those of known keys are left out. What cannot be read is passed over. At most the first 2,000
+    keys are looked at.
     """
     for name in _unknown(folder, known):
         found = _read_failed(folder / name)
