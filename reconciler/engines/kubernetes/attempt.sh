@@ -21,7 +21,7 @@ open_log() { # the command's output, live to the container's log and, up to a li
     tee=$!
     limit=${RECONCILER_LOG_LIMIT:-1073741824}
     {
-        dd bs=65536 count="$limit" iflag=count_bytes 2>/dev/null || : >"$work/full"
+        dd bs=65536 count="$limit" iflag=count_bytes 2>"$work/writing" || mv "$work/writing" "$work/unlogged"
         tail -c 8192 >"$work/rest"
         [ ! -s "$work/rest" ] || printf '\n[reconciler] %s\n' "the log ends here: it has reached \
 its limit of $limit bytes; the command went on"
@@ -105,7 +105,10 @@ ended() { # COMMAND [ARGUMENT ...]: how, in words that engines/local/run_context
     elif [ "$signal" = KILL ]; then ending="$ending, perhaps for want of memory"; fi
     echo "$ending"
 }
+is_there() { # DIRECTORY: whether its mount answers. A kernel may know the directory itself for a minute more.
+    [ -e "$1/." ] && ! stat -f "$1" 2>&1 >/dev/null | grep -q 'not connected\|abort'
+}
 full() { # no room was left: not the command's fault. A bucket may say 0 of 0.
-    [ -e "$work/full" ] || stat -f -c '%b %a %S' "$model" |
+    grep -qs 'No space left\|uota exceeded' "$work/unlogged" || stat -f -c '%b %a %S' "$model" |
         awk '{ exit !($1 > 0 && $2 * $3 < 1048576) }'
 }

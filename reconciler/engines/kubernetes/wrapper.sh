@@ -161,11 +161,12 @@ unsuccessful() { # REASON MESSAGE
         leave "$code" infrastructure Interrupted "stopped; $2"
     fi
     # A mount that broke: a command that could not read or write is not to blame.
-    [ -e "$model/." ] || fail "the artifact's directory cannot be read any more: $2"
+    is_there "$model" || fail "the artifact's directory cannot be read any more: $2"
     for input in ${RECONCILER_INPUTS:-}; do
-        [ -e "${input#*:}/." ] || fail "the ${input%%=*} cannot be read any more: $2"
+        is_there "${input#*:}" || fail "the ${input%%=*} cannot be read any more: $2"
     done
     ! full || leave "$infrastructure" infrastructure DiskFull "the disk is full: $2"
+    [ ! -e "$work/unlogged" ] || fail "the log could not be written any more: $2"
     exit=$code
     case $exit in 0 | "$infrastructure" | "$terminated") exit=1 ;; esac
     leave "$exit" command "$@"

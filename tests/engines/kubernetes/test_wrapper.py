@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -46,6 +47,29 @@ def test_a_mount_that_broke_is_neither_a_full_disk_nor_the_commands_fault(
     assert ended.code == INFRASTRUCTURE_EXIT
     assert ended.termination.reason is ReasonCode.BUCKET_FAILED, ended
     assert ended.termination.failure is FailureClass.INFRASTRUCTURE
+
+
+def test_a_log_that_cannot_be_written_is_no_full_disk_but_for_want_of_room(
+    pod: MakeContainer, tmp_path: Path
+) -> None:
+    # The mount may seem to be there while its process is gone, and the log's writer knows better.
+    ended = pod().sh("busybox killall -KILL dd; exit 3".replace("busybox", BUSYBOX))
+    assert ended.termination.reason is ReasonCode.BUCKET_FAILED, ended
+    assert "the log could not be written any more" in ended.termination.message
+    assert ended.termination.failure is FailureClass.INFRASTRUCTURE
+
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a file system")
+    container = pod()
+    container.bucket.mkdir(exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(container.bucket)]
+    subprocess.run(mount, check=True)
+    try:
+        print_it = f"{BUSYBOX} head -c 8000000 /dev/zero; : >$MODEL_DIR/logs/attempt-1.log; exit 3"
+        ended = container.sh(print_it)
+    finally:
+        subprocess.run(["umount", "--lazy", str(container.bucket)], check=True)
+    assert ended.termination.reason is ReasonCode.DISK_FULL, ended
 
 
 def test_a_mount_of_a_base_that_broke_is_not_the_commands_fault(
