@@ -58,6 +58,10 @@ class CodecError(ReconcilerError):
     """A tree is not of the format; the message names the field."""
 
 
+#: Types whose values are written as they are: no class derived from one of them.
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+
+
 @dataclass(frozen=True, slots=True)
 class _Field:
     """A field, its name in the format, and its default."""
@@ -101,6 +105,9 @@ class Codec(Generic[T]):
         self._forms = forms
         self._version = version
         self._field: Callable[[Any], tuple[_Field, ...]] = cache(self._fields_of)
+        self._written_of: Callable[[Any], tuple[tuple[str, str, object], ...]] = cache(
+            lambda cls: tuple((f.name, f.written, f.default) for f in self._fields_of(cls))
+        )
         self._format: Callable[[Any], _Format] = cache(self._format_of)
         self._prepared: _Format | None = None
 
@@ -130,16 +137,17 @@ class Codec(Generic[T]):
             return self._prepared
 
     def _dump(self, value: Any) -> Any:
+        if type(value) in _PLAIN:
+            return value
         if dataclasses.is_dataclass(value):
-            return {
-                field.written: self._dump(item)
-                for field in self._field(type(value))
-                if (
-                    (item := getattr(value, field.name)) is not None
-                    and (self._omit != "default" or item != field.default)
-                )
-                or self._omit == "nothing"
-            }
+            tree = {}
+            for name, written, default in self._written_of(type(value)):
+                item = getattr(value, name)
+                if self._omit == "nothing" or (
+                    item is not None and (self._omit != "default" or item != default)
+                ):
+                    tree[written] = item if type(item) in _PLAIN else self._dump(item)
+            return tree
         if isinstance(value, enum.Enum):
             return value.value
         if isinstance(value, datetime):

@@ -35,7 +35,7 @@ def main(seed: int, seeds: int, steps: int, mutation: str | None, verbose: bool)
     for number in range(seed, seed + seeds):
         folder = tempfile.TemporaryDirectory(prefix="simulator-", dir=_disk())
         with folder as root, planted(mutation):
-            report = simulate(number, steps, Path(root), click.echo if verbose else _quiet)
+            report = simulate(number, steps, Path(root), click.echo if verbose else None)
         figures += report.figures
         done += report.steps
         click.echo(
@@ -52,10 +52,6 @@ def main(seed: int, seeds: int, steps: int, mutation: str | None, verbose: bool)
         click.echo(f"  {name}: {count}")
     click.echo(f"{done} steps in {time.perf_counter() - began:.1f} s")
     sys.exit(failed)
-
-
-def _quiet(_: str) -> None:
-    pass
 
 
 def _disk() -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -163,7 +162,7 @@ class ApiServer:
         return _ok(found) if found is not None else _refused(404, "not found")
 
     def _create(self, plural: str, namespace: str, body: Any) -> Answer:
-        found: Object = json.loads(json.dumps(body))
+        found: Object = msgspec.json.decode(msgspec.json.encode(body))
         found["metadata"]["namespace"] = namespace
         if (plural, namespace, found["metadata"]["name"]) in self.objects:
             return _refused(409, "already exists")
@@ -173,7 +172,7 @@ class ApiServer:
         known = self.objects.get(place)
         if known is None:
             return _refused(404, "not found")
-        found: Object = json.loads(json.dumps(body))
+        found: Object = msgspec.json.decode(msgspec.json.encode(body))
         meta = known["metadata"]
         if found["metadata"].get("resourceVersion") != meta["resourceVersion"]:
             return _refused(409, "the object has been modified")

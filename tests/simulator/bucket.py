@@ -14,8 +14,9 @@ from typing import Any, Self, TypeVar
 from reconciler import stores
 from reconciler.engines.local.artifact_places import HIDDEN_MARKER
 from reconciler.engines.local.marker import MARKER
-from tests.simulator.loop import PROCESS, Process, wait
+from tests.simulator.loop import PROCESS, Process
 from tests.simulator.network import Link
+from tests.simulator.threads import wait
 
 T = TypeVar("T")
 U = TypeVar("U")

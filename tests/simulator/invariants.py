@@ -22,13 +22,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pygit2
 
 from reconciler.planner import ObjectStatus
 from reconciler.status import SYNC_FILE, load_sync, read_own_sync
+from reconciler.types import ObjectRef
 from tests.simulator.api_server import Answer, Object
 from tests.simulator.artifact_invariants import Artifacts
 from tests.simulator.cluster import (
@@ -43,6 +44,7 @@ from tests.simulator.cluster import (
 from tests.simulator.cost_invariants import Costs
 from tests.simulator.hold_invariants import Holds, is_of_lab
 from tests.simulator.loop import Process
+from tests.simulator.manifests import PROMOTED, PROMOTED_FROM
 from tests.simulator.site import INSTANCE, LAB, LIMIT, LIMIT_OF_LAB, MANIFESTS, STATUS
 from tests.simulator.status_files import Recorded, read_records, read_status, recorded
 
@@ -288,7 +290,8 @@ class Invariants:
         self.holds.recorded(used, records.values(), frozenset(sync.releases))
         head = self._head = sync.head
         index = self.author.index(head) if self.author is not None else None
-        for ref, record in read_status(then).items():
+        earlier = read_status(then)
+        for ref, record in earlier.items():
             newer = records.get(ref)
             if newer is None:
                 if index is not None and self.author is not None:
@@ -304,11 +307,26 @@ class Invariants:
                 and cluster.has(artifact.url)
                 and artifact.url not in cluster.lost
                 and not any(url in cluster.lost for url in _lost_since(record, newer))
+                and not (ref.name == PROMOTED and self._has_lost(earlier, records))
             ):
                 self.broken(f"the artifact of {ref} is no more in its status")
         for ref, record in records.items():
             if record.artifact is not None:
                 self.artifacts.check_served(ref.name, record.artifact.url, index)
+
+    def _has_lost(
+        self, then: Mapping[ObjectRef, ObjectStatus], now: Mapping[ObjectRef, ObjectStatus]
+    ) -> bool:
+        """Return whether the object that is promoted has lost an artifact between two pushes.
+
+        What is promoted has no history of its own.
+        """
+        return any(
+            url in self._world.cluster.lost
+            for ref in then.keys() & now.keys()
+            if ref.name == PROMOTED_FROM
+            for url in _lost_since(then[ref], now[ref])
+        )
 
 
 def _lost_since(before: ObjectStatus, now: ObjectStatus) -> Iterator[str]:

@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import itertools
-import resource
 import sys
-import threading
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import Context, ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
+
+from tests.simulator.threads import SimulatedThread
 
 #: The wall clock at time 0.
 EPOCH = datetime(2026, 1, 15, tzinfo=UTC)
@@ -44,8 +44,6 @@ class _Call:
             self.callback(*self.args)
 
 
-#: Seconds after which a thread looks at a lock again.
-_TURN = 0.05
 #: How often what ends a coroutine may wait itself.
 _MOST_WAITS = 20
 
@@ -226,7 +224,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         del executor
         check_alive()
         future = self.create_future()
-        thread = SimulatedThread(self, future, lambda: func(*args))
+        thread = SimulatedThread(self, PROCESS.get(), future, lambda: func(*args))
         self.call_later(self.chance.uniform(0.0, 0.01), thread.go_on)
         return future
 
@@ -263,130 +261,3 @@ def check_alive() -> None:
     process = PROCESS.get()
     if process is not None and not process.alive:
         raise KilledError
-
-
-class _AbandonedError(BaseException):
-    """Ends the thread of a process that was killed."""
-
-
-_current = threading.local()
-
-
-class SimulatedThread:
-    """A thread that has the turn, or waits for it."""
-
-    _numbers = itertools.count()
-
-    def __init__(
-        self, loop: SimulatedLoop, future: asyncio.Future[Any], work: Callable[[], Any]
-    ) -> None:
-        self._number = next(self._numbers)
-        self._loop = loop
-        self._future = future
-        self._work = work
-        self._process = PROCESS.get()
-        self._turn = threading.Semaphore(0)
-        self._back = threading.Semaphore(0)
-        self._pause: float | None = None
-        self._abandoned = False
-        self._ended: Callable[[], object] = lambda: None
-        self._thread: threading.Thread | None = None
-        if self._process is not None:
-            self._process.threads.add(self)
-
-    def __hash__(self) -> int:
-        return self._number
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def go_on(self) -> None:
-        """Give the thread the turn, until it waits or ends."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, daemon=True)
-            self._thread.start()
-        full = self._process is not None and self._process.full_disk and not self._abandoned
-        if full:
-            limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))
-        try:
-            self._turn.release()
-            self._back.acquire()
-        finally:
-            if full:
-                resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-        if self._pause is not None:
-            self._loop.call_later(self._pause, self.go_on)
-            return
-        if self._process is not None:
-            self._process.threads.discard(self)
-        if not self._abandoned and not self._future.done():
-            self._ended()
-
-    def abandon(self) -> None:
-        """End the thread where it waits."""
-        self._abandoned = True
-        if self._thread is not None:
-            self.go_on()
-
-    def wait(self, seconds: float) -> None:
-        """Give the turn back for some seconds; called in the thread."""
-        if not self._abandoned:
-            self._pause = seconds
-            self._back.release()
-            self._turn.acquire()
-            self._pause = None
-        if self._abandoned:
-            raise _AbandonedError
-
-    def _run(self) -> None:
-        self._turn.acquire()
-        _current.thread = self
-        try:
-            result = self._work()
-            self._ended = lambda: self._future.set_result(result)
-        except _AbandonedError:
-            pass
-        except BaseException as error:  # noqa: BLE001 -- raised where it is awaited
-            failure = error
-            self._ended = lambda: self._future.set_exception(failure)
-        self._pause = None
-        self._back.release()
-
-
-@contextmanager
-def elsewhere() -> Iterator[None]:
-    """Write on the disk of another machine, however full this one's is."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (before[1], before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-class SimulatedLock:
-    """Stands for an RLock: a thread that waits for it gives the turn back."""
-
-    def __init__(self) -> None:
-        self._owner: int | None = None
-        self._depth = 0
-
-    def __enter__(self) -> None:
-        me = threading.get_ident()
-        while self._owner not in (None, me):
-            wait(_TURN)
-        self._owner = me
-        self._depth += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._depth -= 1
-        if not self._depth:
-            self._owner = None
-
-
-def wait(seconds: float) -> None:
-    """Wait in a simulated thread; elsewhere no time passes."""
-    thread: SimulatedThread | None = getattr(_current, "thread", None)
-    if thread is not None:
-        thread.wait(seconds)

@@ -20,6 +20,8 @@ GATES = (
     ("accuracy >= 0.3", "accuracy >= current.accuracy"),
 )
 _LINE = ">= "
+#: The object that is promoted, and the one whose artifact it has then.
+PROMOTED, PROMOTED_FROM = "live", "tested"
 
 
 def manifests() -> list[Manifest]:
@@ -27,13 +29,13 @@ def manifests() -> list[Manifest]:
     train, image = ("training",), {"image": {"ref": IMAGE}}
     return [
         *(replace(each, gpus=int(each.name in ("base1", "m3"))) for each in cluster_manifests()),
-        Manifest("tested", image, train, quality=5, require=GATES[0], test=0, gpus=1),
+        Manifest(PROMOTED_FROM, image, train, quality=5, require=GATES[0], test=0, gpus=1),
         Manifest("judged", image, train, quality=5, require=GATES[1]),
         Manifest("swept", image, train, quality=1, matrix=(1, 2), namespace=LAB),
         Manifest("m5", {}, train, base="tested"),
         Manifest("m6", {}, train, base="judged"),
         Manifest("m7", {}, train, base="swept", gpus=1, namespace=LAB),
-        Manifest("live", {}, (), base="tested"),
+        Manifest(PROMOTED, {}, (), base=PROMOTED_FROM),
     ]
 
 

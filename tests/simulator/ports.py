@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -12,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import msgspec
 import pygit2
 import structlog
 
@@ -21,10 +21,12 @@ from reconciler.engines.kubernetes.client import Api
 from reconciler.engines.kubernetes.leader_election import Leadership
 from reconciler.git.sources import Sources
 from reconciler.git.status_branch import StatusBranch
+from reconciler.status.encoding import load_yaml
 from tests.simulator.bucket import SerialPool
-from tests.simulator.loop import PROCESS, SimulatedLock, SimulatedLoop, wait
+from tests.simulator.loop import PROCESS, SimulatedLoop
 from tests.simulator.network import SimulatedClient
 from tests.simulator.remotes import SimulatedTransport
+from tests.simulator.threads import SimulatedLock, wait
 from tests.simulator.world import World
 
 #: Modules that read the wall clock.
@@ -48,6 +50,8 @@ TRANSPORTS = (
     "reconciler.git.sources",
     "reconciler.git.status_branch",
 )
+#: Modules that read status files.
+READERS = ("reconciler.status.encoding", "reconciler.status.own_branch")
 #: Seconds between two collections.
 COLLECTION = 60.0
 
@@ -79,9 +83,14 @@ def simulated(world: World) -> Iterator[None]:
             answered = _answering(world, call)
             patch(f"reconciler.image_registry.ImageRegistry.{call}", answered)
         patch("reconciler.daemon.collector._INTERVAL", COLLECTION)
-        patch("reconciler.status.encoding.dump_yaml", _dump_json)
+        patch("reconciler.status.encoding.dump_yaml", msgspec.json.encode)
+        for module in READERS:
+            patch(f"{module}.load_yaml", _load_json)
         patch("time.monotonic", loop.time)
         patch("gc.freeze", lambda: None)
+        patch(
+            "reconciler.git.bare.gc", SimpleNamespace(collect=lambda: 0)
+        )  # no pack is ever damaged
         patch("reconciler.backoff.random", Random(f"{world.seed}/pauses"))
         patch("reconciler.daemon.leader.secrets", _Tokens(Random(f"{world.seed}/tokens")))
         patch("pygit2.Signature", _signature(loop))
@@ -104,9 +113,13 @@ def simulated(world: World) -> Iterator[None]:
         yield
 
 
-def _dump_json(tree: object) -> bytes:
-    """Write a status file as JSON, which is YAML; with the emitter a seed takes a sixth more."""
-    return json.dumps(tree).encode()
+def _load_json(path: str, data: bytes) -> dict[str, Any]:
+    """Read a status file; what is no JSON is read as the daemon does."""
+    try:
+        found = msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        found = None
+    return found if isinstance(found, dict) else load_yaml(path, data)
 
 
 def _answering(world: World, call: str) -> Any:

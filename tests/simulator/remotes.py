@@ -20,9 +20,10 @@ from reconciler.errors import GitError, Trouble
 from reconciler.git.errors import DamagedError
 from reconciler.git.transport import PushRejectedError, RemoteRefs
 from reconciler.types import Commit
-from tests.simulator.loop import EPOCH, PROCESS, Process, elsewhere, wait
+from tests.simulator.loop import EPOCH, PROCESS, Process
 from tests.simulator.network import Link
 from tests.simulator.site import HOST
+from tests.simulator.threads import elsewhere, wait
 
 _AUTHOR = ("somebody", "somebody@example.com")
 Files = Mapping[str, bytes]
@@ -47,6 +48,11 @@ class Remotes:
     pushed: Pushed = lambda *_: None
     asked: Callable[[Process, str], None] = lambda *_: None
     _open: dict[str, pygit2.Repository] = field(default_factory=dict)
+    #: What was read and written lately, by its id or as it is: objects never change.
+    _trees: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    _blobs: dict[pygit2.Oid, bytes] = field(default_factory=dict)
+    raw: dict[pygit2.Oid, bytes] = field(default_factory=dict)
+    _written: dict[tuple[str, bytes], pygit2.Oid] = field(default_factory=dict)
 
     def make(self, name: str) -> None:
         pygit2.init_repository(str(self.folder / name), bare=True)
@@ -65,7 +71,7 @@ class Remotes:
         repository = self.at(name)
         tip = None if new else self.tip(name, ref)
         author = pygit2.Signature(*_AUTHOR, int(EPOCH.timestamp() + self.seconds()), 0)
-        tree = write_tree(repository, files)
+        tree = self._write_tree(name, files)
         parents = [pygit2.Oid(hex=tip)] if tip else []
         oid = repository.create_commit(None, author, author, message, tree, parents)
         repository.references.create(ref, oid, force=True)
@@ -75,7 +81,7 @@ class Remotes:
         repository = self.at(name)
         found = repository[commit]
         assert isinstance(found, pygit2.Commit)
-        return dict(_files(found.tree, ""))
+        return dict(self._files(found.tree))
 
     def point(self, name: str, ref: str, commit: str) -> None:
         """Let a ref be some commit."""
@@ -85,28 +91,40 @@ class Remotes:
         with suppress(KeyError):
             self.at(name).references.delete(ref)
 
+    def _write_tree(self, name: str, files: Files) -> pygit2.Oid:
+        """Write a tree of files by their paths."""
+        repository = self.at(name)
+        builder = repository.TreeBuilder()
+        folders: dict[str, dict[str, bytes]] = {}
+        for path, data in files.items():
+            entry, slash, rest = path.partition("/")
+            if slash:
+                folders.setdefault(entry, {})[rest] = data
+                continue
+            oid = self._written.get((name, data))
+            if oid is None:
+                oid = self._written[name, data] = repository.create_blob(data)
+            builder.insert(entry, oid, pygit2.enums.FileMode.BLOB)
+        for folder, inside in folders.items():
+            builder.insert(folder, self._write_tree(name, inside), pygit2.enums.FileMode.TREE)
+        return builder.write()
 
-def write_tree(repository: pygit2.Repository, files: Files) -> pygit2.Oid:
-    """Write a tree of files by their paths."""
-    builder = repository.TreeBuilder()
-    folders: dict[str, dict[str, bytes]] = {}
-    for path, data in files.items():
-        name, slash, rest = path.partition("/")
-        if slash:
-            folders.setdefault(name, {})[rest] = data
-        else:
-            builder.insert(name, repository.create_blob(data), pygit2.enums.FileMode.BLOB)
-    for name, inside in folders.items():
-        builder.insert(name, write_tree(repository, inside), pygit2.enums.FileMode.TREE)
-    return builder.write()
-
-
-def _files(tree: pygit2.Tree, prefix: str) -> Iterator[tuple[str, bytes]]:
-    for entry in tree:
-        if isinstance(entry, pygit2.Tree):
-            yield from _files(entry, f"{prefix}{entry.name}/")
-        elif isinstance(entry, pygit2.Blob):
-            yield f"{prefix}{entry.name}", entry.data
+    def _files(self, tree: pygit2.Tree) -> dict[str, bytes]:
+        known = self._trees.get(str(tree.id))
+        if known is not None:
+            return known
+        found: dict[str, bytes] = {}
+        for entry in tree:
+            if isinstance(entry, pygit2.Tree):
+                inside = self._files(entry).items()
+                found |= {f"{entry.name}/{path}": data for path, data in inside}
+            elif isinstance(entry, pygit2.Blob):
+                data = self._blobs.get(entry.id)
+                if data is None:
+                    data = self._blobs[entry.id] = entry.data
+                found[str(entry.name)] = data
+        self._trees[str(tree.id)] = found
+        return found
 
 
 class SimulatedTransport:
@@ -152,7 +170,7 @@ class SimulatedTransport:
             for refspec in refspecs:
                 source, _, target = refspec.lstrip("+").partition(":")
                 for ref, oid in _matching(remote, source, target):
-                    copied = _Copied(remote, local, depth or None)
+                    copied = _Copied(remote, local, depth or None, self._remotes.raw)
                     copied.commits(oid)
                     self._answered(url)
                     copied.end(path)
@@ -170,7 +188,7 @@ class SimulatedTransport:
             if not _goes_on(local, path, commit, tip):
                 raise PushRejectedError(f"! {ref} (fetch first)")
             with elsewhere():
-                _Copied(local, remote, None).commits(pygit2.Oid(hex=commit))
+                _Copied(local, remote, None, {}).commits(pygit2.Oid(hex=commit))
         except KeyError as error:
             raise DamagedError(f"{path.name} is damaged: bad object {error}") from error
         finally:
@@ -251,8 +269,13 @@ class _Copied:
     """Objects that are copied from one repository into another."""
 
     def __init__(
-        self, source: pygit2.Repository, target: pygit2.Repository, depth: int | None
+        self,
+        source: pygit2.Repository,
+        target: pygit2.Repository,
+        depth: int | None,
+        known: dict[pygit2.Oid, bytes],
     ) -> None:
+        self._known = known
         self._source = source
         self._target = target
         self._depth = depth
@@ -290,5 +313,7 @@ class _Copied:
         self._copy(tree.id, ObjectType.TREE)
 
     def _copy(self, oid: pygit2.Oid, kind: ObjectType) -> None:
-        _, data = self._source.read(oid)
+        data = self._known.get(oid)
+        if data is None:
+            data = self._known[oid] = self._source.read(oid)[1]
         self._target.write(kind, data)

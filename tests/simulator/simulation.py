@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import traceback
 from collections import Counter
@@ -48,9 +49,11 @@ class Report:
 
 
 def simulate(
-    seed: int, steps: int, folder: Path, say: Callable[[str], None] = lambda _: None
+    seed: int, steps: int, folder: Path, say: Callable[[str], None] | None = None
 ) -> Report:
     """Simulate some steps; the first violation ends it."""
+    gc.collect()
+    gc.disable()  # a seed leaves some 20 MB
     world = World(seed, folder, say)
     author = Author(world.remotes)
     world.invariants.watch(author)
@@ -76,6 +79,7 @@ def simulate(
         finally:
             lines = tuple(world.lines)
             world.close()
+            gc.enable()
     return Report(seed, done, world.trace, world.figures, world.loop.now, violation, lines)
 
 

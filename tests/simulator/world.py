@@ -22,11 +22,12 @@ from tests.simulator.api_server import ApiServer
 from tests.simulator.bucket import Bucket
 from tests.simulator.cluster import Cluster
 from tests.simulator.invariants import Invariants
-from tests.simulator.loop import PROCESS, Process, SimulatedLoop, elsewhere
+from tests.simulator.loop import PROCESS, Process, SimulatedLoop
 from tests.simulator.network import Link
 from tests.simulator.remotes import Remotes
 from tests.simulator.site import CONFIG, MANIFESTS, NAMESPACE, STATUS
 from tests.simulator.status_files import read_status
+from tests.simulator.threads import elsewhere
 
 #: Seconds after which a process that has ended is started again.
 RESTART = 10.0
@@ -43,7 +44,7 @@ class World:
     namespace = NAMESPACE
 
     def __init__(
-        self, seed: int | str, folder: Path, say: Callable[[str], None] = lambda _: None
+        self, seed: int | str, folder: Path, say: Callable[[str], None] | None = None
     ) -> None:
         self.seed = seed
         self.folder = folder
@@ -63,6 +64,8 @@ class World:
         self.remotes = Remotes(folder, self.loop.time)
         #: How many requests a replica may still send before it crashes.
         self.crash_at: dict[str, int] = {}
+        #: The tip of the status branch that was read last, and its statuses.
+        self._read: tuple[str | None, Mapping[ObjectRef, ObjectStatus]] = None, {}
         #: When the clock of a replica was last set.
         self.clock_set_at = 0.0
         self.replicas = {name: Replica(self, name) for name in ("one", "two")}
@@ -89,8 +92,9 @@ class World:
         line = f"{self.loop.now:12.3f} {process.name if process else '-':3} {text}"
         self._digest.update(line.encode() + b"\n")
         self.lines.append(line)
-        with elsewhere():
-            self._say(line)
+        if self._say is not None:
+            with elsewhere():
+                self._say(line)
 
     def hear(self, _: object, method: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
         """Note a line of a daemon's log."""
@@ -116,7 +120,10 @@ class World:
     def statuses(self) -> Mapping[ObjectRef, ObjectStatus]:
         """The objects' statuses on the status branch."""
         tip = self.remotes.tip(MANIFESTS, STATUS)
-        return read_status(self.remotes.files(MANIFESTS, tip)) if tip is not None else {}
+        if tip != self._read[0]:
+            files = self.remotes.files(MANIFESTS, tip) if tip is not None else {}
+            self._read = tip, read_status(files)
+        return self._read[1]
 
     def close(self) -> None:
         """End all processes, and the loop."""
@@ -136,6 +143,7 @@ class Replica:
         self.full_disk = False
         self._world = world
         self._stop: asyncio.Event | None = None
+        self._loaded: Setup | None = None
 
     def start(self) -> None:
         """Start the daemon, unless it runs."""
@@ -196,11 +204,14 @@ class Replica:
             stream.close()
 
     def _setup(self) -> Setup:
+        if self._loaded is not None:
+            return self._loaded
         folder = self._world.folder / self.name
         folder.mkdir(exist_ok=True)
         file = folder / "reconciler.yaml"
         file.write_text(json.dumps({**CONFIG, "local": {"root": str(folder / "state")}}))
-        return load_setup(file, {})
+        self._loaded = load_setup(file, {})
+        return self._loaded
 
     @property
     def git_folder(self) -> Path:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Self
+
+import msgspec
 
 #: A key is said to have begun, and the artifact says what it is of: its key, code, params and base.
 SCRIPT = """\
@@ -94,7 +95,7 @@ class Manifest:
         if self.suspend:
             spec["suspend"] = True
         document = {"kind": self.kind, "metadata": self._metadata(), "spec": spec}
-        text = json.dumps(document, indent=1)
+        text = msgspec.json.format(msgspec.json.encode(document), indent=1).decode()
         return text if self.broken is None else f"{_BROKEN[self.broken]}\n---\n{text[:-9]}"
 
     def asks(self, params: Mapping[str, Any]) -> bool:
