@@ -57,6 +57,14 @@ test-gcsfuse: gcsfuse-build ## Train on Cloud Storage's FUSE, on a server that s
 gcsfuse-build: setup ## Build gcsfuse and that server with Go: some 3 minutes the first time, besides the cluster
 	@$(BIN)/python -m tests.cluster build --gcsfuse
 
+.PHONY: test-policies
+test-policies: policies-build ## See the NetworkPolicies of deploy/ enforced by a real kube-router
+	@$(BIN)/python -m pytest $(TESTFLAGS) -m policies
+
+.PHONY: policies-build
+policies-build: setup ## Build kube-router with Go: some 2 minutes the first time, besides the cluster
+	@$(BIN)/python -m tests.cluster build --policies
+
 .PHONY: test-mountpoint
 test-mountpoint: mountpoint-build ## Train on Mountpoint for S3 behind its own CSI driver, on an S3 server
 	@$(BIN)/python -m pytest $(TESTFLAGS) -m mountpoint

@@ -32,7 +32,10 @@ def main() -> None:
 @click.option("--gitea", is_flag=True, help="Build Gitea alone.")
 @click.option("--gcsfuse", is_flag=True, help="Build gcsfuse and a server for it besides.")
 @click.option("--mountpoint", is_flag=True, help="Build Mountpoint for S3 and its driver besides.")
-def build(helm: bool, kueue: bool, gitea: bool, gcsfuse: bool, mountpoint: bool) -> None:
+@click.option("--policies", is_flag=True, help="Build what enforces NetworkPolicies besides.")
+def build(
+    helm: bool, kueue: bool, gitea: bool, gcsfuse: bool, mountpoint: bool, policies: bool
+) -> None:
     """Build what the tests need and this machine can run; in CI, all of it."""
     try:
         if gitea:
@@ -49,6 +52,7 @@ def build(helm: bool, kueue: bool, gitea: bool, gcsfuse: bool, mountpoint: bool)
             "queue-node": kueue,
             "gcs-node": gcsfuse,
             "mountpoint-node": mountpoint,
+            "policy-node": policies,
         }
         programs(next((level for level, wanted in asked.items() if wanted), "node"))
     except ClusterUnavailable as error:

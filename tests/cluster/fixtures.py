@@ -10,6 +10,7 @@
 - ``gpu_cluster``, ``gpu_namespace``: a node with two GPUs that do nothing, and Kueue.
 - ``gcs_cluster``, ``gcs_namespace``: a node with gcsfuse, and a server of Cloud Storage.
 - ``mountpoint_cluster``, ``mountpoint_namespace``: a node with Mountpoint for S3 and its driver.
+- ``policy_cluster``, ``policy_namespace``: a node that enforces NetworkPolicies.
 
 ``TEST_KUBECONFIG`` names a cluster of the user's to take as ``control_plane`` (see ``given``).
 
@@ -47,13 +48,16 @@ _FIXTURES: dict[str, Level] = {
     "gpu_cluster": "queue-node",
     "gcs_cluster": "gcs-node",
     "mountpoint_cluster": "mountpoint-node",
+    "policy_cluster": "policy-node",
 }
-#: Levels that are built when they are asked for, by ``make test-…``: the mark and the program.
-_ASKED_FOR: Mapping[Level, str] = {
-    "queue-node": "kueue",
-    "queue": "kueue",
-    "gcs-node": "gcsfuse",
-    "mountpoint-node": "mountpoint",
+#: Levels that are built when they are asked for: the mark, which ``make test-…`` has too, and the
+#: program.
+_ASKED_FOR: Mapping[Level, tuple[str, str]] = {
+    "queue-node": ("kueue", "kueue"),
+    "queue": ("kueue", "kueue"),
+    "gcs-node": ("gcsfuse", "gcsfuse"),
+    "mountpoint-node": ("mountpoint", "mountpoint"),
+    "policy-node": ("policies", "kube-router"),
 }
 _UNAVAILABLE = pytest.StashKey[dict[Level, str]]()
 
@@ -95,7 +99,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if any(level.endswith("node") for level in used):
             item.add_marker("node")
         for level in used.intersection(_ASKED_FOR):
-            item.add_marker(_ASKED_FOR[level])
+            item.add_marker(_ASKED_FOR[level][0])
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -143,11 +147,11 @@ def _needed(item: pytest.Item) -> Level | None:
 
 
 def _check_asked_for(level: Level) -> None:
-    program = _ASKED_FOR[level]
+    mark, program = _ASKED_FOR[level]
     if program == "kueue":
         kueue.check()
     if program not in built(level):
-        raise ClusterUnavailable(f"{program} is not built; make test-{program} does that")
+        raise ClusterUnavailable(f"{program} is not built; make test-{mark} does that")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -246,6 +250,22 @@ def mountpoint_cluster(request: pytest.FixtureRequest) -> Iterator[NodeCluster]:
     """A cluster whose node mounts buckets by Mountpoint for S3, shared by all tests."""
     with lease.node(_shared(request, "mountpoint-node"), "mountpoint-node") as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def policy_cluster(request: pytest.FixtureRequest) -> Iterator[NodeCluster]:
+    """A cluster whose node enforces NetworkPolicies, shared by all tests."""
+    with lease.node(_shared(request, "policy-node"), "policy-node") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def policy_namespace(
+    request: pytest.FixtureRequest, policy_cluster: NodeCluster
+) -> Iterator[Namespace]:
+    """A namespace of ``policy_cluster`` that only this test uses."""
+    with _namespace(request, policy_cluster) as namespace:
+        yield namespace
 
 
 @pytest.fixture

@@ -145,7 +145,7 @@ def _site(folder: Path, *, level: str, audit: bool, gangs: bool) -> Site:
             return ControlPlane(folder, programs("control-plane"), audit=audit)
         case "node":
             return NodeSite(folder, programs("node"), audit=audit, gangs=gangs)
-        case "gcs-node" | "mountpoint-node":
+        case "gcs-node" | "mountpoint-node" | "policy-node":
             return NodeSite(folder, programs(level), audit=audit)
         case "queue":
             found = programs("queue")

@@ -77,7 +77,7 @@ def control_plane(
 @contextmanager
 def node(
     folder: Path,
-    level: Literal["node", "queue-node", "gcs-node", "mountpoint-node"] = "node",
+    level: Literal["node", "queue-node", "gcs-node", "mountpoint-node", "policy-node"] = "node",
     *,
     audit: bool = False,
     gangs: bool = False,

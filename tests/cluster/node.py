@@ -142,6 +142,7 @@ class Node(Program):
             ],
             "device plugin": self._plugin,
             "csi driver": self._driver(),
+            "network policies": self._policies(),
         }
         (folder / "spec.json").write_text(json.dumps(spec, indent=1))
 
@@ -149,6 +150,21 @@ class Node(Program):
         if self._mountpoint is not None:
             return self._mountpoint.plugin(self.name, HERE / "kubelet")
         return _gcsfuse(self._binaries, self.name, self._gcs) if self._gcs else []
+
+    def _policies(self) -> list[str]:
+        program = self._binaries.get("kube-router")
+        if program is None:
+            return []
+        return [
+            str(program),
+            "--run-firewall=true",
+            "--run-router=false",
+            "--run-service-proxy=false",
+            "--run-loadbalancer=false",
+            "--health-port=0",
+            f"--kubeconfig={self._control_plane.kubeconfig}",
+            f"--hostname-override={self.name}",
+        ]
 
     def _containerd(self) -> str:
         return f"""\

@@ -45,7 +45,7 @@ def main(spec: dict[str, Any]) -> None:
             sys.exit("containerd does not answer")
         time.sleep(0.02)
     started = {"containerd": containerd}
-    for name in ("kubelet", "device plugin", "csi driver"):
+    for name in ("kubelet", "device plugin", "csi driver", "network policies"):
         if spec[name]:
             started[name] = _start(spec[name], spec["logs"], name.replace(" ", "-"))
     while True:

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 Level = Literal[
-    "control-plane", "node", "helm", "queue", "queue-node", "gitea", "gcs-node", "mountpoint-node"
+    "control-plane",
+    "node",
+    "helm",
+    "queue",
+    "queue-node",
+    "gitea",
+    "gcs-node",
+    "mountpoint-node",
+    "policy-node",
 ]
 
 _KUBERNETES = "v1.37.2"
@@ -124,6 +132,12 @@ _KUEUE = Module(
     data=("config",),
 )
 _DEVICE_PLUGIN = Module("deviceplugin", 0.2, (Program("device-plugin", "."),))
+#: For ``make test-policies`` alone.
+_KUBE_ROUTER = Module(
+    "kuberouter",
+    2,
+    (Program("kube-router", "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"),),
+)
 #: For ``make test-gcsfuse`` alone.
 _GCSFUSE = Module(
     "gcsfuse",
@@ -171,6 +185,7 @@ _LEVELS: dict[Level, tuple[Module, ...]] = {
     "queue-node": (CONTROL_PLANE, *_NODE, _KUEUE, _DEVICE_PLUGIN),
     "gcs-node": (CONTROL_PLANE, *_NODE, _GCSFUSE),
     "mountpoint-node": (CONTROL_PLANE, *_NODE, _VERSITYGW, _S3_DRIVER, _MOUNTPOINT),
+    "policy-node": (CONTROL_PLANE, *_NODE, _KUBE_ROUTER),
     "gitea": (_GITEA,),
 }
 
