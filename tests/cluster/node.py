@@ -155,16 +155,18 @@ class Node(Program):
         program = self._binaries.get("kube-router")
         if program is None:
             return []
+        kubeconfig = f"--kubeconfig={self._control_plane.kubeconfig}"
+        # It ends where its node is not there yet.
+        waits = (
+            f"until {self._binaries['kubectl']} {kubeconfig} get node {self.name}; do sleep 1; done"
+        )
+        # fmt: off
         return [
-            str(program),
-            "--run-firewall=true",
-            "--run-router=false",
-            "--run-service-proxy=false",
-            "--run-loadbalancer=false",
-            "--health-port=0",
-            f"--kubeconfig={self._control_plane.kubeconfig}",
-            f"--hostname-override={self.name}",
+            "sh", "-c", f'{waits}; exec "$0" "$@"', str(program), kubeconfig,
+            f"--hostname-override={self.name}", "--run-firewall=true", "--run-router=false",
+            "--run-service-proxy=false", "--run-loadbalancer=false", "--health-port=0",
         ]
+        # fmt: on
 
     def _containerd(self) -> str:
         return f"""\
