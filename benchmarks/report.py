@@ -8,12 +8,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+
 from benchmarks.figures import Figure, load_figures, shown
 from benchmarks.ranges import read_run
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 #: The run that the page is written from.
 RUN = Path(__file__).with_name("figures.json")
+#: By the names of figures, why each misses its aim, and which bound stands in the way: reviewed.
+BOUNDS = Path(__file__).with_name("bounds.yaml")
 
 _TEXT = """\
 # Performance
@@ -37,10 +41,25 @@ figure in **bold** misses it.
 `make bench-check` measures, and fails on a ratio that has left its range in
 `benchmarks/ranges.yaml`: three standard deviations of the rounds of the reviewed runs, and at least
 15 %. Ranges are of one kind of machine; on another, nothing is compared.
+{missed}"""
+
+
+_MISSED = """
+## What stands in the way
+
+| figure | missed by | why, and which bound stands in the way |
+|---|---|---|
+{rows}
 """
 
 
-def page(run: Mapping[str, Any]) -> str:
+def read_bounds(file: Path = BOUNDS) -> dict[str, str]:
+    """Read bounds.yaml."""
+    content: dict[str, str] = YAML(typ="safe").load(file.read_text(encoding="utf-8"))
+    return {name: " ".join(text.split()) for name, text in content.items()}
+
+
+def page(run: Mapping[str, Any], bounds: Mapping[str, str]) -> str:
     """Return the text of the page."""
     machine = run["machine"]
     told = (
@@ -48,7 +67,29 @@ def page(run: Mapping[str, Any]) -> str:
         f"shared cores with {machine['memoryGiB']} GiB, {machine['system']}, Python "
         f"{machine['python']}."
     )
-    return _TEXT.format(machine=told, rows="\n".join(_rows(load_figures(run))))
+    figures = load_figures(run)
+    missed = "\n".join(_missed(figures, bounds))
+    return _TEXT.format(
+        machine=told,
+        rows="\n".join(_rows(figures)),
+        missed=_MISSED.format(rows=missed) if missed else "",
+    )
+
+
+def _missed(figures: Iterable[Figure], bounds: Mapping[str, str]) -> Iterator[str]:
+    for figure in figures:
+        if figure.missed:
+            why = bounds.get(figure.name, "not reviewed yet")
+            yield f"| {figure.title} | {', '.join(_excesses(figure))} | {why} |"
+
+
+def _excesses(figure: Figure) -> Iterator[str]:
+    """Yield by how much the ratio and the value are above their aims."""
+    value = statistics.median(figure.values)
+    if figure.aim is not None and figure.ratio > figure.aim:
+        yield f"{figure.ratio / figure.aim - 1:.0%} of the ratio"
+    if figure.aim_value is not None and value > figure.aim_value:
+        yield shown(value - figure.aim_value, figure.unit)
 
 
 def _rows(figures: Iterable[Figure]) -> Iterator[str]:
@@ -74,7 +115,7 @@ def main() -> None:
     run = read_run(chosen.run)
     if chosen.run != RUN:
         RUN.write_text(chosen.run.read_text(encoding="utf-8"), encoding="utf-8")
-    PAGE.write_text(page(run), encoding="utf-8")
+    PAGE.write_text(page(run, read_bounds()), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.figures import Figure, dump_figures, row
+from benchmarks.figures import Figure, dump_figures, load_figures, row
 from benchmarks.ranges import (
     RANGES,
     DifferentMachineError,
@@ -17,7 +17,7 @@ from benchmarks.ranges import (
     read_ranges,
     read_run,
 )
-from benchmarks.report import PAGE, RUN, page
+from benchmarks.report import PAGE, RUN, page, read_bounds
 
 
 def figure(ratio: float, name: str = "push") -> Figure:
@@ -61,7 +61,20 @@ def test_figures_of_another_machine_are_not_compared() -> None:
 
 
 def test_the_page_is_of_the_run_that_is_kept() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(read_run(RUN))
+    assert PAGE.read_text(encoding="utf-8") == page(read_run(RUN), read_bounds())
+
+
+def test_each_figure_of_that_run_that_misses_its_aim_has_its_reviewed_cause() -> None:
+    missed = {each.name for each in load_figures(read_run(RUN)) if each.missed}
+    assert missed
+    assert not missed - read_bounds().keys()
+
+
+def test_the_page_says_by_how_much_an_aim_is_missed_and_why() -> None:
+    text = page(run(figure(2.0), figure(1.0, "jobs")), {"push": "Git.", "jobs": "The API."})
+    assert "| push | 33% of the ratio | Git. |" in text
+    assert "The API." not in text
+    assert "What stands in the way" not in page(run(figure(1.0)), {})
 
 
 def test_each_figure_of_that_run_has_a_range() -> None:
