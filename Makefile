@@ -129,7 +129,7 @@ histories: setup ## Play random histories of gates, budgets and collections: HIS
 		$(BIN)/python -m pytest -n0 -s --timeout=0 tests/planner/test_any_loop.py -k whole_loop
 
 .PHONY: bench
-bench: cluster-build ## Measure, each figure beside a baseline of the same run, some 20 minutes; PARTS="push jobs"
+bench: cluster-build ## Measure, each figure beside a baseline of the same run, some 30 minutes; PARTS="push jobs"
 	@mkdir -p dist
 	@$(BIN)/python -m benchmarks $(PARTS) --json dist/figures.json
 

@@ -61,8 +61,8 @@ def measure() -> Iterator[Figure]:
             ):
                 pairs = [
                     (
-                        _seconds([*me, *command], folder),
-                        _seconds([sys.executable, "-c", script, "."], folder),
+                        seconds([*me, *command], folder),
+                        seconds([sys.executable, "-c", script, "."], folder),
                     )
                     for _ in range(ROUNDS)
                 ]
@@ -75,7 +75,7 @@ def measure() -> Iterator[Figure]:
                 )
 
 
-def _seconds(command: list[str], folder: Path) -> float:
+def seconds(command: list[str], folder: Path) -> float:
     """Return the wall time of a whole process; 2 is a plan with changes."""
     start = time.perf_counter()
     done = subprocess.run(command, cwd=folder, capture_output=True, check=False)

@@ -21,6 +21,7 @@ from typing import Any
 import aiohttp
 
 from benchmarks.figures import Figure
+from benchmarks.installation import count_jobs
 from benchmarks.process import cpu_seconds, peak_mebibytes
 from reconciler.engines.kubernetes.client import CONNECTIONS
 from tests.cluster import lease
@@ -112,10 +113,10 @@ def _round(folder: Path, cluster: Cluster, number: int) -> Round:
     jobs = cluster.api.items(namespace.jobs)
     bodies = [_body(job) for job in jobs[:MODELS]]
     raw_cpu = time.process_time()
-    raw = asyncio.run(_raw(cluster, bodies))
+    raw = asyncio.run(create_raw(cluster, bodies))
     raw_cpu = time.process_time() - raw_cpu
     for place in (namespace.name, RAW):
-        _empty(cluster, place)
+        empty(cluster, place)
     return Round(ours, raw, cpu, raw_cpu, peak, idle)
 
 
@@ -127,13 +128,14 @@ def _push(site: ClusterSite) -> float:
     body = b'{"ref": "refs/heads/main"}'
     if post(f"http://127.0.0.1:{PORT}/webhook", body, "a secret") != 202:
         raise SystemExit("the webhook was refused")
-    while _count(site.namespace.cluster, site.namespace.name) <= MODELS:
+    while count_jobs(site.namespace.cluster, site.namespace.name) <= MODELS:
         time.sleep(0.005)
     return time.perf_counter() - start
 
 
-def _empty(cluster: Cluster, namespace: str) -> None:
-    while _count(cluster, namespace):
+def empty(cluster: Cluster, namespace: str) -> None:
+    """Delete the Jobs of a namespace, and see them gone."""
+    while count_jobs(cluster, namespace):
         with contextlib.suppress(TimeoutError):  # it has deleted some of them
             cluster.api.request("DELETE", f"/apis/batch/v1/namespaces/{namespace}/jobs")
 
@@ -148,12 +150,6 @@ def _statuses(site: ClusterSite) -> list[str]:
     return [path for path in listed.stdout.split() if "/models/" in path]
 
 
-def _count(cluster: Cluster, namespace: str) -> int:
-    """How many Jobs there are, without their being read."""
-    page = cluster.api.get(f"/apis/batch/v1/namespaces/{namespace}/jobs?limit=1")
-    return len(page["items"]) + int(page["metadata"].get("remainingItemCount", 0))
-
-
 def _body(job: Mapping[str, Any]) -> bytes:
     """A Job as it was sent, but for its namespace."""
     meta, template = job["metadata"], job["spec"]["template"]
@@ -166,7 +162,8 @@ def _body(job: Mapping[str, Any]) -> bytes:
     return json.dumps(body).encode()
 
 
-async def _raw(cluster: Cluster, bodies: list[bytes]) -> float:
+async def create_raw(cluster: Cluster, bodies: list[bytes]) -> float:
+    """Create Jobs in the namespace RAW; return the seconds."""
     url = f"{cluster.server}/apis/batch/v1/namespaces/{RAW}/jobs"
     connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=cluster.api.context)
     headers = {"Content-Type": "application/json"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -58,7 +59,20 @@ def manifest(number: int, *, epochs: int = 3) -> str:
     return FINETUNE.format(name=f"model-{number}", base=base, epochs=epochs)
 
 
-def make(folder: Path, count: int) -> tuple[Commit, Commit]:
+def dependent(number: int, *, epochs: int = 3) -> str:
+    """The first is a base, which all others are trained from."""
+    if number == 0:
+        return manifest(number, epochs=epochs)
+    return FINETUNE.format(name=f"model-{number}", base="base-0", epochs=epochs)
+
+
+def make(
+    folder: Path,
+    count: int,
+    *,
+    manifest: Callable[..., str] = manifest,
+    changed: int = 1,
+) -> tuple[Commit, Commit]:
     """A work tree and two commits of ``count`` manifests, of which the second changes one."""
     (folder / "models").mkdir(parents=True)
     for number in range(count):
@@ -68,7 +82,7 @@ def make(folder: Path, count: int) -> tuple[Commit, Commit]:
         (folder / "src" / str(number) / "train.sh").write_text(f"#!/bin/sh\necho {number}\n")
     repository = pygit2.init_repository(folder, initial_head="main")
     first = _commit(repository, "All of them")
-    (folder / "models" / "1.yaml").write_text(manifest(1, epochs=4))
+    (folder / "models" / f"{changed}.yaml").write_text(manifest(changed, epochs=4))
     second = _commit(repository, "One of them")
     _record_all(repository, folder, first)
     return first, second

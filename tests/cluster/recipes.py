@@ -20,6 +20,7 @@ Level = Literal[
     "gcs-node",
     "mountpoint-node",
     "policy-node",
+    "gitops-engine",
 ]
 
 _KUBERNETES = "v1.37.2"
@@ -177,6 +178,11 @@ _GITEA = Module(
     data=("options", "public", "templates"),
 )
 
+#: For ``make bench PARTS=argocd`` alone.
+_GITOPS_ENGINE = Module(
+    "gitopsengine", 3, (Program("agent", "github.com/argoproj/gitops-engine/agent"),)
+)
+
 _LEVELS: dict[Level, tuple[Module, ...]] = {
     "control-plane": (CONTROL_PLANE,),
     "node": (CONTROL_PLANE, *_NODE),
@@ -187,6 +193,7 @@ _LEVELS: dict[Level, tuple[Module, ...]] = {
     "mountpoint-node": (CONTROL_PLANE, *_NODE, _VERSITYGW, _S3_DRIVER, _MOUNTPOINT),
     "policy-node": (CONTROL_PLANE, *_NODE, _KUBE_ROUTER),
     "gitea": (_GITEA,),
+    "gitops-engine": (_GITOPS_ENGINE,),
 }
 
 
