@@ -131,6 +131,7 @@ def object_page(
         lines=list(why_lines(catalog.plan, record.ref)),
         lineage=neighbourhood(catalog, record.ref),
         comparisons=comparisons(record, order),
+        prices=catalog.plan.inputs.settings.prices,
         params=_params(catalog, record),
         sweep=shown_sweep(record),
         overlay=overlay,
@@ -141,7 +142,14 @@ def compare_page(
     frame: Frame, catalog: Catalog, compared: ComparedSelection, overlay: Overlay = NO_OVERLAY
 ) -> str:
     """Render the page that compares the artifacts of selected objects."""
-    return _render("compare.html", frame=frame, catalog=catalog, compared=compared, overlay=overlay)
+    return _render(
+        "compare.html",
+        frame=frame,
+        catalog=catalog,
+        compared=compared,
+        overlay=overlay,
+        prices=catalog.plan.inputs.settings.prices,
+    )
 
 
 def message_page(frame: Frame, title: str, *sentences: str) -> str:
