@@ -106,7 +106,8 @@ ended() { # COMMAND [ARGUMENT ...]: how, in words that engines/local/run_context
     echo "$ending"
 }
 is_there() { # DIRECTORY: whether its mount answers. A kernel may know the directory itself for a minute more.
-    [ -e "$1/." ] && ! stat -f "$1" 2>&1 >/dev/null | grep -q 'not connected\|abort'
+    [ -e "$1/." ] || return 1
+    case $(stat -f "$1" 2>&1 >/dev/null) in *'not connected'* | *abort*) return 1 ;; esac
 }
 full() { # no room was left: not the command's fault. A bucket may say 0 of 0.
     grep -qs 'No space left\|uota exceeded' "$work/unlogged" || stat -f -c '%b %a %S' "$model" |

@@ -49,6 +49,27 @@ def test_a_mount_that_broke_is_neither_a_full_disk_nor_the_commands_fault(
     assert ended.termination.failure is FailureClass.INFRASTRUCTURE
 
 
+@pytest.mark.parametrize(
+    ("error", "there"),
+    [
+        ("Transport endpoint is not connected", False),
+        ("Connection aborted", False),
+        ("Invalid argument", True),  # a file system that cannot tell its size
+    ],
+)
+def test_a_mount_whose_process_is_gone_is_not_there_while_its_folder_is_still_known(
+    pod: MakeContainer, tmp_path: Path, error: str, there: bool
+) -> None:
+    functions = pod().home / "attempt.sh"
+    script = (
+        f"set -u -o pipefail; . {functions}\n"
+        f'stat() {{ echo "stat: can\'t read file system information: {error}" >&2; return 1; }}\n'
+        f"is_there {tmp_path}"
+    )
+    done = subprocess.run([BUSYBOX, "sh", "-c", script], check=False)
+    assert (done.returncode == 0) is there
+
+
 def test_a_log_that_cannot_be_written_is_no_full_disk_but_for_want_of_room(
     pod: MakeContainer, tmp_path: Path
 ) -> None:
