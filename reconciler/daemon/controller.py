@@ -360,9 +360,6 @@ class Daemon:
             # Reported again once it is applied, from the records that are there now.
             inputs = replace(planned.plan.inputs, records=dict(self._store.records))
             planned = replace(planned, plan=replace(planned.plan, inputs=inputs))
-        if (recorded := self._reporter.record_endings(planned)) is not planned:
-            planned = recorded
-            await self._pusher.push_now()
         executor = PlanExecutor(
             self._engine, self._store.ledger, self._metrics, self.wake.replan, self._noticed
         )

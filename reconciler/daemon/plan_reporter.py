@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
@@ -14,14 +13,7 @@ from reconciler.config import Setup
 from reconciler.daemon.status_store import StatusStore
 from reconciler.git import Mirror
 from reconciler.metrics import Metrics
-from reconciler.planner import (
-    ObjectStatus,
-    Phase,
-    Plan,
-    new_verdicts,
-    records_before_endings,
-    update_status,
-)
+from reconciler.planner import ObjectStatus, Phase, Plan, new_verdicts, update_status
 from reconciler.status import MOST_ERRORS, RefusedHead, Sync
 from reconciler.types import Commit, Location, ObjectRef, Problem
 from reconciler.workspace import CommitPlanner, CommitSnapshot, PlannedCommit
@@ -87,18 +79,6 @@ class PlanReporter:
         self._metrics.gated(verdicts)
         self._metrics.report(plan, store.records, store.phases, errors=objects.errors)
         self._observe(plan, store.records, (*self._refusal(planned.snapshot), *objects.errors))
-
-    def record_endings(self, planned: PlannedCommit) -> PlannedCommit:
-        """Record the cost of runs that are about to be ended.
-
-        Returns the same plan, from the records that are there then.
-        """
-        records = records_before_endings(planned.plan)
-        if not records:
-            return planned
-        self._store.update(records, removed=(), sync=None)
-        inputs = replace(planned.plan.inputs, records=dict(self._store.records))
-        return replace(planned, plan=replace(planned.plan, inputs=inputs))
 
     def _refusal(self, snapshot: CommitSnapshot) -> tuple[Problem, ...]:
         if snapshot.refused is None:

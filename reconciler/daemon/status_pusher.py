@@ -60,13 +60,6 @@ class StatusPusher:
             self._metrics.last_push.set_to_current_time()
             self._told(recorded)
 
-    async def push_now(self) -> None:
-        """Push what changed; a failure is tried again by `run`."""
-        try:
-            await self._store.flush()
-        except GitError as error:
-            self.failed(error)
-
     def failed(self, error: GitError) -> None:
         """Note a failed push."""
         self._metrics.failed("push", error)

@@ -177,7 +177,7 @@ class StatusStore:
         records: Mapping[ObjectRef, ObjectStatus],
         *,
         removed: Collection[ObjectRef],
-        sync: Sync | None,
+        sync: Sync,
     ) -> None:
         """Take over the newest records; removed objects move to ``removed/``.
 
@@ -202,8 +202,6 @@ class StatusStore:
         if grown:
             self._divide()
         known_sync = self._sync
-        if sync is None:
-            return
         if known_sync is None or _place(known_sync) != _place(sync):
             self._sync = sync
         else:

@@ -91,7 +91,6 @@ if TYPE_CHECKING:
         unreadable,
     )
     from reconciler.planner.retry_policy import CLOCK_SKEW
-    from reconciler.planner.run_endings import records_before_endings
     from reconciler.planner.run_spec import Preview, preview, wanted_results
     from reconciler.planner.spending import MOST_MONTHS, month_of
     from reconciler.planner.status_history import kept_params
@@ -195,7 +194,6 @@ _MODULES = {
     "status_path": "names",
     "statuses_after": "status_update",
     "unaccepted": "gates",
-    "records_before_endings": "run_endings",
     "update_status": "status_update",
     "wanted_results": "run_spec",
 }
@@ -286,7 +284,6 @@ __all__ = [
     "preview",
     "read_release",
     "recorded_references",
-    "records_before_endings",
     "removed_path",
     "reported_losses",
     "resolve",

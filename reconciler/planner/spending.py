@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.engine import Run
 from reconciler.planner.object_status import HistoryEntry, TaskStatus
-from reconciler.planner.phases import TaskPhase
 from reconciler.planner.prices import Prices
-from reconciler.types import Gpu, Resources, TaskKey
+from reconciler.types import Gpu, Resources
 
 if TYPE_CHECKING:  # who reads a status needs no tasks
     from reconciler.planner.tasks import Task
@@ -91,31 +90,13 @@ def month_of(time: datetime) -> str:
     return f"{time:%Y-%m}"
 
 
-def slot_of(entry: HistoryEntry) -> tuple[TaskKey, datetime] | None:
-    """Return the run of an interruption; None for any other entry."""
-    if entry.phase is not TaskPhase.INTERRUPTED or entry.started is None:
-        return None
-    return entry.key, entry.started
-
-
 def with_spent(
-    spent: Mapping[str, float],
-    added: Iterable[HistoryEntry],
-    now: datetime,
-    *,
-    before: Iterable[HistoryEntry] = (),
+    spent: Mapping[str, float], added: Iterable[HistoryEntry], now: datetime
 ) -> Mapping[str, float]:
-    """Add the cost of new entries to an object's months.
-
-    Of a run whose interruption is in the history ``before``, only what it has cost since.
-    """
+    """Add the cost of new entries to an object's months."""
     found = dict(spent)
-    known = {slot: entry.cost for entry in before if (slot := slot_of(entry)) is not None}
     for entry in added:
-        cost = entry.cost
-        if entry.started is not None:
-            cost = max(0.0, cost - known.get((entry.key, entry.started), 0.0))
-        if cost:
+        if entry.cost:
             month = month_of(entry.finished or now)
-            found[month] = round(found.get(month, 0.0) + cost, _PLACES)
+            found[month] = round(found.get(month, 0.0) + entry.cost, _PLACES)
     return {month: found[month] for month in sorted(found)[-MOST_MONTHS:]}

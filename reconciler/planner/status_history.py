@@ -14,7 +14,7 @@ from reconciler.planner.ledger import Ledger
 from reconciler.planner.object_status import FAILED_HISTORY, HistoryEntry, TaskStatus, Verdict
 from reconciler.planner.phases import TaskPhase
 from reconciler.planner.plan import ActionKind, RunDeletion, TaskAction
-from reconciler.planner.spending import RunCost, RunPricing, slot_of
+from reconciler.planner.spending import RunCost, RunPricing
 from reconciler.planner.tasks import Task
 from reconciler.reasons import Reason, ReasonCode, message
 from reconciler.types import JSON, Commit, ExecutionHash, TaskKey, TaskKind
@@ -30,8 +30,8 @@ class HistoryUpdate:
     """The new entries of one object's history.
 
     ``tasks`` are its decided tasks with their new statuses, ``recorded`` those of before. ``ended``
-    are its ended runs by name, ``image`` returns the image of a build key or digest. A run of
-    ``endings`` that is live is added with its cost. ``judged`` is the desired artifact's verdict,
+    are its ended runs by name, ``image`` returns the image of a build key or digest. A run that was
+    ``replaced`` while it ran is added with its cost. ``judged`` is the desired artifact's verdict,
     ``gated`` whether a gate will judge others.
     """
 
@@ -44,7 +44,7 @@ class HistoryUpdate:
     image: Callable[[str | None], str | None]
     judged: Judged | None
     gated: bool
-    endings: Sequence[RunDeletion]
+    replaced: Sequence[RunDeletion]
     pricing: RunPricing
     now: datetime
 
@@ -134,21 +134,17 @@ class HistoryUpdate:
             cost = self.pricing.between(record.started, failure.at, task.resources)
             yield _with_cost(entry, cost)
 
-    def replaced(self) -> list[HistoryEntry]:
-        """Return entries of runs that are ended now, and have cost something."""
-        return [*self._replaced()]
-
     def _replaced(self) -> Iterator[HistoryEntry]:
-        known = {(e.key, e.started): e for e in self.before if e.phase is TaskPhase.INTERRUPTED}
+        """Yield entries of runs that are ended now, and have cost something."""
+        known = {(e.key, e.started) for e in self.before if e.phase is TaskPhase.INTERRUPTED}
         asked = {action.task.kind: action.task for action, _ in self.tasks}
-        for deletion in self.endings:
+        for deletion in self.replaced:
             run, began = deletion.run, deletion.run.placed or deletion.run.started
             if began is None or not run.live or deletion.action is ActionKind.KEEP:
                 continue
-            started, end = whole_seconds(began), whole_seconds(self.now)
-            # One that was recorded, and went on as its daemon was killed, is recorded anew.
-            entry = known.get((run.key, started))
-            if entry is None or (entry.finished is not None and entry.finished < end):
+            started = whole_seconds(began)
+            if (run.key, started) not in known:
+                end = whole_seconds(self.now)
                 entry = self._interruption(run, deletion.reason, began=started, end=end)
                 cost = self.pricing.of(run, asked.get(run.task), until=self.now)
                 yield _with_cost(entry, cost)
@@ -256,14 +252,8 @@ def extended(
     ledger: Ledger,
     judged: Judged | None,
 ) -> tuple[HistoryEntry, ...]:
-    """Add entries to a history; of those that made nothing keep FAILED_HISTORY.
-
-    The entry of a run that was to be ended, and went on, is replaced by that of its end.
-    """
-    added = list(added)
-    again = {(entry.key, entry.started) for entry in added}
-    kept = (entry for entry in before if slot_of(entry) not in again)
-    return _bounded([*(_judged(_marked(entry, ledger), judged) for entry in kept), *added])
+    """Add entries to a history; of those that made nothing keep FAILED_HISTORY."""
+    return _bounded([*(_judged(_marked(entry, ledger), judged) for entry in before), *added])
 
 
 def _judged(entry: HistoryEntry, judged: Judged | None) -> HistoryEntry:

@@ -20,11 +20,6 @@ from reconciler.planner.object_status import (
 )
 from reconciler.planner.phases import DONE_TASKS, Phase, TaskPhase
 from reconciler.planner.plan import Plan, RunDeletion, TaskAction
-from reconciler.planner.run_endings import (
-    endings_by_payer,
-    history_of_endings,
-    paying_objects,
-)
 from reconciler.planner.spending import RunPricing, with_spent
 from reconciler.planner.status_history import HistoryUpdate, extended
 from reconciler.planner.sweep_status import (
@@ -73,8 +68,8 @@ def update_status(
     for run in inputs.runs.values():
         if not run.live and run.key in keys:
             ended[run.key].append(run)
-    payers = paying_objects(plan)
-    replaced = endings_by_payer(plan, payers)
+    payers = _payers(plan)
+    replaced = _replaced(plan, payers)
     records = {}
     for ref, decisions in plan.decided.items():
         item = inputs.desired[ref]
@@ -100,6 +95,32 @@ def update_status(
     return records
 
 
+def _payers(plan: Plan) -> Mapping[str, ObjectRef]:
+    """Map the run of each build to the object that pays it.
+
+    Of the objects that share it, that is one.
+    """
+    payers: dict[str, ObjectRef] = {}
+    for ref in (*plan.decided, *sorted(plan.removed)):
+        record = plan.inputs.records.get(ref)
+        for task in record.tasks if record is not None else ():
+            if task.task is TaskKind.BUILD and task.job is not None:
+                payers.setdefault(task.job, ref)
+    return payers
+
+
+def _replaced(
+    plan: Plan, payers: Mapping[str, ObjectRef]
+) -> Mapping[ObjectRef, Sequence[RunDeletion]]:
+    """Return the deletions of runs by the object that pays them."""
+    found: dict[ObjectRef, list[RunDeletion]] = {}
+    for deletion in plan.endings:
+        payer = deletion.run.object or payers.get(deletion.run.name)
+        if payer is not None:
+            found.setdefault(payer, []).append(deletion)
+    return found
+
+
 def _removed(plan: Plan, known: ObjectStatus, replaced: Sequence[RunDeletion]) -> ObjectStatus:
     """Return the last status of a removed object that has runs.
 
@@ -107,11 +128,25 @@ def _removed(plan: Plan, known: ObjectStatus, replaced: Sequence[RunDeletion]) -
     so its verdict is still to be given.
     """
     inputs = plan.inputs
-    added = history_of_endings(plan, known, replaced).added()
+    update = HistoryUpdate(
+        before=known.history,
+        tasks=(),
+        recorded=known.tasks,
+        ended={each.run.name: each.run for each in replaced if not each.run.live},
+        ledger=inputs.ledger,
+        commit=known.manifest.commit if known.manifest else None,
+        image=lambda _: None,
+        judged=None,
+        gated=True,
+        replaced=replaced,
+        pricing=RunPricing(inputs.settings.prices, known.tasks),
+        now=inputs.now,
+    )
+    added = update.added()
     return replace(
         known,
         history=extended(known.history, added, inputs.ledger, None),
-        spent=with_spent(known.spent, added, inputs.now, before=known.history),
+        spent=with_spent(known.spent, added, inputs.now),
     )
 
 
@@ -202,7 +237,7 @@ class _StatusUpdate:
             conditions=self._conditions(phase, reason),
             tasks=tasks,
             served=self.artifacts.served(self.origin.served_by(manifest)),
-            spent=with_spent(self.before.spent, added, self.inputs.now, before=self.before.history),
+            spent=with_spent(self.before.spent, added, self.inputs.now),
             history=extended(self.before.history, added, self.inputs.ledger, self._judged()),
         )
 
@@ -326,7 +361,7 @@ class _StatusUpdate:
             image=self.artifacts.image_now,
             judged=self._judged(),
             gated=self.item.gate is not None,
-            endings=self.replaced,
+            replaced=self.replaced,
             pricing=RunPricing(
                 self.inputs.settings.prices,
                 before,

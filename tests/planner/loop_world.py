@@ -29,7 +29,6 @@ from reconciler.planner import (
     plan_doubts,
     plan_retention,
     recorded_references,
-    records_before_endings,
     run_doubts,
     run_references,
 )
@@ -71,7 +70,8 @@ class Stored:
 class LoopWorld(World):
     """A world with a bucket; ``policy`` is that of collections.
 
-    ``spent`` is what ended runs have cost by month.
+    ``spent`` is what ended runs have cost by month, ``forgotten`` the part that a kill hid from
+    the daemon: it ends a run, and is killed before it has recorded that.
     """
 
     policy: RetentionPolicy = field(default_factory=RetentionPolicy)
@@ -80,15 +80,13 @@ class LoopWorld(World):
     last: Plan | None = None
     price: float = 1.0
     spent: dict[str, float] = field(default_factory=dict)
+    forgotten: dict[str, float] = field(default_factory=dict)
     compares: bool = False
 
     # -- a sync, step by step ------------------------------------------------------------------
 
     def sync_until(self, stop: int) -> bool:
-        """Sync; the daemon is killed after ``stop`` steps. Returns whether it was not.
-
-        What the runs have cost that it ends is recorded before the first step.
-        """
+        """Sync; the daemon is killed after ``stop`` steps. Returns whether it was not."""
         plan = self.plan()
         hidden = {key for key, _ in desired_keys_of(plan)} & self.ledger.hidden.keys()
         for key in sorted(hidden):
@@ -96,9 +94,8 @@ class LoopWorld(World):
         plan = self.plan() if hidden else plan
         self.look(plan)
         self.ledger.use_releases(hold.id for hold in plan.released)
-        self.records |= records_before_endings(plan)
-        plan = replace(plan, inputs=replace(plan.inputs, records=dict(self.records)))
         steps: list[RunDeletion | RunSpec] = [*plan.endings, *plan.creates()]
+        ended: list[float] = []
         for step in steps[:stop]:
             if isinstance(step, RunSpec):
                 self.check_creation(step)
@@ -106,10 +103,10 @@ class LoopWorld(World):
                 self.specs[step.name] = step
                 self.runs[step.name] = replace(step.pending(), created=self.now)
             else:
-                if step.run.live:
-                    self.pay(step.run.name)
+                ended.append(self.pay(step.run.name) if step.run.live else 0.0)
                 del self.runs[step.run.name]
         if stop < len(steps):
+            self.forgotten[self.month] = self.forgotten.get(self.month, 0.0) + sum(ended)
             self.restart()
             return False
         self.record(plan)

@@ -118,7 +118,7 @@ class Loop(LoopWorld):
 
     def check_budget(self) -> None:
         limit = self.settings.budget_month
-        known = self.spent.get(self.month, 0.0)
+        known = self.spent.get(self.month, 0.0) - self.forgotten.get(self.month, 0.0)
         running = sum(self.cost(name) for name in self.live())
         if limit and known + running >= limit + 1e-4:
             raise AssertionError("it starts although the budget is spent")

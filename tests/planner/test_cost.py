@@ -10,7 +10,6 @@ import pytest
 from reconciler.engine import FailureClass
 from reconciler.planner.phases import TaskPhase
 from reconciler.planner.prices import Prices
-from reconciler.planner.run_endings import records_before_endings
 from reconciler.planner.status_update import update_status
 from reconciler.types import Gpu, Resources, TaskKind
 from tests.planner.histories import training
@@ -140,24 +139,3 @@ def test_a_price_is_in_no_key() -> None:
     world.settings = replace(world.settings, prices=Prices(cpu=9.0))
     world.settle()
     assert world.made() == []
-
-
-@pytest.mark.parametrize("ends", ["ended", "complete"])
-def test_a_run_that_went_on_after_its_end_was_recorded_costs_once(ends: str) -> None:
-    world = priced(a=scratch("a", GPUS))
-    run = training(world, "a")
-    world.start(run)
-    world.sync()
-    world.now += HOUR
-    world.files["a.yaml"] = scratch("a", GPUS).replace("epochs: 3", "epochs: 4")
-    world.records |= records_before_endings(world.plan())  # and the daemon is killed
-    assert costs(world, "a") == [(TaskPhase.INTERRUPTED, 2.0, 2.0)]
-    assert spent(world, "a") == 2.0
-    assert not records_before_endings(world.plan()), "of one moment there is nothing to add"
-    world.now += HOUR
-    if ends == "complete":
-        world.succeed(run)
-    world.sync()
-    phase = TaskPhase.SUCCEEDED if ends == "complete" else TaskPhase.INTERRUPTED
-    assert costs(world, "a") == [(phase, 4.0, 4.0)]
-    assert spent(world, "a") == 4.0
