@@ -65,7 +65,8 @@ class Answer:
 class ApiServer:
     """The objects, and what has changed of them.
 
-    ``changed`` is called after each change of a Job, with the type of the event.
+    ``changed`` is called after each change of a Job, with the type of the event. ``log`` is what
+    a pod has printed, by its namespace and name.
     """
 
     loop: SimulatedLoop
@@ -74,6 +75,7 @@ class ApiServer:
     changes: deque[Change] = field(default_factory=lambda: deque(maxlen=KEPT))
     watches: list[Watch] = field(default_factory=list)
     changed: Callable[[str, Object], None] = lambda *_: None
+    log: Callable[[str, str], bytes] = lambda *_: b""
     _uids: int = 0
     _oldest: int = 0
 
@@ -128,7 +130,8 @@ class ApiServer:
     def handle(self, method: str, path: str, query: Mapping[str, str], body: Any) -> Answer:
         """Answer a request."""
         if path.endswith("/log"):
-            return Answer(200, b"")
+            *_, namespace, _, pod, _ = path.split("/")
+            return Answer(200, self.log(namespace, pod))
         found = _PATH.fullmatch(path)
         assert found is not None, path
         plural, namespace, name = found["plural"], found["ns"] or "", found["name"]
@@ -176,7 +179,7 @@ class ApiServer:
         meta = known["metadata"]
         if found["metadata"].get("resourceVersion") != meta["resourceVersion"]:
             return _refused(409, "the object has been modified")
-        for kept in ("uid", "creationTimestamp"):
+        for kept in meta.keys() & {"uid", "creationTimestamp", "deletionTimestamp"}:
             found["metadata"][kept] = meta[kept]
         return _ok(self.put(place[0], found))
 
@@ -187,8 +190,17 @@ class ApiServer:
         uid = (body or {}).get("preconditions", {}).get("uid")
         if uid is not None and uid != known["metadata"]["uid"]:
             return _refused(409, "the UID in the precondition does not match")
-        self._commit("DELETED", place, known)
+        if place[0] == "jobs" and (body or {}).get("propagationPolicy") == "Foreground":
+            self.end_pods_first(known)
+        else:
+            self._commit("DELETED", place, known)
         return _ok(known)
+
+    def end_pods_first(self, job: Object) -> None:
+        """Begin to delete a Job, which stays until its pods are gone."""
+        if "deletionTimestamp" not in job["metadata"]:
+            job["metadata"]["deletionTimestamp"] = self.time()
+            self.put("jobs", job)
 
     def watch(self, watch: Watch, since: str) -> None:
         """Open a watch; what it has missed is told first."""

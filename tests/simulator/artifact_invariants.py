@@ -16,18 +16,21 @@ from typing import TYPE_CHECKING
 from reconciler.engines.local.artifact_places import HIDDEN_MARKER, ArtifactState
 from reconciler.engines.local.marker import MARKER
 from tests.simulator.api_server import Object
-from tests.simulator.cluster import label, lineage_of, output, over, params
+from tests.simulator.collection_jobs import expiry_of, orders_of, part_of
 from tests.simulator.loop import EPOCH, Process
 from tests.simulator.manifests import Head, Recipe
+from tests.simulator.objects import label, lineage_of, output, over, params
 from tests.simulator.site import DAYS, GRACE, KEEP
 
 if TYPE_CHECKING:
+    from reconciler.planner import ObjectStatus
     from tests.simulator.author import Author
     from tests.simulator.world import World
 
 _REMOVING = ArtifactState.REMOVING.value
 #: Seconds by which the times of one end may differ, and after which a daemon knows of a Job.
 _CLOSE, _KNOWN = 10.0, 120.0
+_ORDERED = 120.0  # a Job hides an artifact later than that is recorded
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,9 @@ class Artifacts:
             if each in lineage
         ]
         self._inputs[url] = tuple(given)
+        hidden = [each for each in given if self._world.bucket.is_hidden(each)]
+        if any(self._world.invariants.is_complete(_key(each)) for each in hidden):
+            self._broken(f"{job['metadata']['name']} is created, and {hidden} are hidden")
         if index is None:
             return
         head = author.heads[index]
@@ -241,8 +247,7 @@ class Artifacts:
                     self._check_grace(url)
                 elif MARKER in names:
                     self._world.figures["artifacts restored"] += 1
-                    self._hidden_at.pop(url, None)
-                    self._last[url] = math.inf  # it counts as made now, by some clock
+                    self.restored(url)
                 else:
                     self._broken(f"{url} loses its hidden marker, and has no other")
             case _ if name == _REMOVING:
@@ -251,6 +256,33 @@ class Artifacts:
             case _:
                 if MARKER in names or HIDDEN_MARKER in names:
                     self._broken(f"{url} loses {name}, and is not being removed: {sorted(names)}")
+
+    def ordered(self, process: Process, job: Object) -> None:
+        """Check the orders of a Job, which its daemon has decided on by now."""
+        if expiry_of(job) == 0:
+            return  # it lists, or tries whether there is a pod
+        for kind, path in orders_of(job):
+            url = f"{part_of(job)}/{path}"
+            self._world.figures[f"orders to {kind}"] += 1
+            if kind != "restore":
+                self._check_collected(process, url, f"to be {kind}d by {job['metadata']['name']}")
+            if kind == "remove":
+                self._check_grace(url)
+
+    def collected(self, url: str, state: str) -> None:
+        """Note what a Job has done to an artifact."""
+        self._world.figures[f"artifacts {state} by Jobs"] += 1
+        if state == "hidden":
+            self._hidden_at[url] = self._world.loop.now
+            self._least_skew[url] = 0.0
+            self.clock_set()
+        elif state == "complete":
+            self.restored(url)
+
+    def restored(self, url: str) -> None:
+        """Note that a hidden artifact is there again."""
+        self._hidden_at.pop(url, None)
+        self._last[url] = math.inf  # it counts as made now, by some clock
 
     def _check_collected(self, process: Process, url: str, how: str) -> None:
         view, author = self._views.get(process.name), self.author
@@ -292,8 +324,19 @@ class Artifacts:
 
     def _is_known(self, url: str) -> bool:
         """Return whether an artifact is there, and a daemon knows of it."""
-        known = self._world.invariants.is_complete(_key(url))
-        return known and self._world.bucket.is_complete(url)
+        recorded = self._world.invariants.is_complete(_key(url))
+        return recorded and self._world.bucket.is_complete(url)
+
+    def check_gone(self, before: ObjectStatus, now: ObjectStatus | None) -> None:
+        """Check that no artifact is recorded as removed which is there, and was before."""
+        known = {(entry.key, entry.finished) for entry in before.history if entry.gone}
+        for entry in now.history if now is not None else ():
+            url = (entry.artifact or "").rstrip("/")
+            if not entry.gone or (entry.key, entry.finished) in known:
+                continue
+            there = self._world.bucket.is_hidden(url) or self._world.bucket.is_complete(url)
+            if there and self._made.get(url, math.inf) < self._world.loop.now - _KNOWN:
+                self._broken(f"{url} is recorded as removed, and is there")
 
     def _recent(self, process: Process) -> Iterator[tuple[str, str]]:
         """The artifacts that are certainly among the newest, or young by a process's clock."""
@@ -339,7 +382,8 @@ class Artifacts:
         if hidden is None or lately:
             return
         since = _time(hidden + self._least_skew[url])
-        if self._world.loop.wall() - since < timedelta(seconds=GRACE):
+        grace = GRACE - (_ORDERED if self._world.mounted else 0.0)
+        if self._world.loop.wall() - since < timedelta(seconds=grace):
             self._broken(f"{url} is removed within the grace time, hidden at {since}")
 
     def _broken(self, text: str) -> None:

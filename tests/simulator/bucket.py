@@ -42,6 +42,8 @@ class Bucket:
     time: Callable[[], str]
     link: Callable[[Process], Link] = _no_link
     folders: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    #: Parts of a mounted bucket in which artifacts were collected.
+    parts: set[str] = field(default_factory=set)
     deleting: Deleting = lambda *_: None
     asked: Callable[[Process, str], None] = lambda *_: None
     failed: Callable[[Process], None] = lambda _: None
@@ -66,10 +68,18 @@ class Bucket:
         found: dict[str, float] = self.lineage(url).get("metrics", {})
         return found
 
-    def lineage(self, url: str) -> dict[str, Any]:
-        """A complete artifact's marker."""
-        found: dict[str, Any] = json.loads(self.folders[url.rstrip("/")][MARKER])
+    def lineage(self, url: str, marker: str = MARKER) -> dict[str, Any]:
+        """An artifact's marker, of a complete one if no other is named."""
+        found: dict[str, Any] = json.loads(self.folders[url.rstrip("/")][marker])
         return found
+
+    def move(self, url: str, marker: str, to: str) -> bool:
+        """Rename a marker, as in a mount; returns False if it is not there."""
+        names = self.folders.get(url.rstrip("/"), {})
+        if marker not in names:
+            return False
+        names[to] = names.pop(marker)
+        return True
 
     def make(self, url: str, key: str, lineage: dict[str, Any], metrics: dict[str, float]) -> None:
         """Write an artifact and its marker, as a run does at its end."""

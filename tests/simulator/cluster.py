@@ -16,12 +16,25 @@ from typing import Any
 
 from tests.simulator.api_server import ApiServer, Object
 from tests.simulator.bucket import Bucket
+from tests.simulator.collection_jobs import CollectionJobs
 from tests.simulator.images import Images, reference
 from tests.simulator.manifests import accuracy, tested
+from tests.simulator.objects import (
+    GROUP,
+    JOB_NAME,
+    JOB_UID,
+    exit_code,
+    is_disrupted,
+    is_of_task,
+    is_over,
+    label,
+    lineage_of_pod,
+    lineage_text,
+    output,
+    over,
+    params,
+)
 
-GROUP = "substratus.ai"
-JOB_NAME = "batch.kubernetes.io/job-name"
-JOB_UID = "batch.kubernetes.io/controller-uid"
 #: The exit code of the wrapper where the command is not to blame.
 INFRASTRUCTURE = 210
 #: Failures of a key by chance between two calms: a run is given up after ten.
@@ -52,15 +65,34 @@ class Cluster:
     measured: dict[str, float] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
     _unsaid: dict[str, Object] = field(default_factory=dict)
+    _going: set[str] = field(default_factory=set)
     _pods: int = 0
+
+    def __post_init__(self) -> None:
+        self.collections = CollectionJobs(self.server, self.bucket, self.chance)
+        self.collections.ended = lambda pod: self._say(pod, 0, {"state": "complete"})
 
     def changed(self, event: str, job: Object) -> None:
         """Take note of a Job that was created or deleted."""
         if event == "ADDED" and label(job, "task"):
             self._soon(2.0, self._make_pod, job["metadata"]["uid"])
+        elif event == "MODIFIED" and "deletionTimestamp" in job["metadata"]:
+            uid = job["metadata"]["uid"]
+            if uid not in self._going:
+                self._going.add(uid)
+                for pod in self.pods_of(job):
+                    self._soon(3.0, self.end_pod, pod)
+                self._soon(3.0, self._finalize, job)
         elif event == "DELETED":
             for pod in self.pods_of(job):
                 self._soon(3.0, self.end_pod, pod)
+
+    def _finalize(self, job: Object) -> None:
+        """Remove a Job whose pods were to go first."""
+        if self.pods_of(job):
+            self._soon(3.0, self._finalize, job)
+        else:
+            self.server.remove("jobs", job)
 
     # -- the Job controller ------------------------------------------------------------------
 
@@ -75,6 +107,8 @@ class Cluster:
         job = self._job(uid)
         if job is None or over(job) or any(not is_over(pod) for pod in self.pods_of(job)):
             return
+        if "deletionTimestamp" in job["metadata"]:
+            return
         self._pods += 1
         template, meta = job["spec"]["template"], job["metadata"]
         own = {JOB_NAME: meta["name"], JOB_UID: uid}
@@ -84,8 +118,8 @@ class Cluster:
                 "namespace": meta["namespace"],
                 "labels": {**template["metadata"]["labels"], **own},
                 "annotations": {
-                    **template["metadata"]["annotations"],
-                    f"{GROUP}/lineage": _lineage_of(template),
+                    **template["metadata"].get("annotations", {}),
+                    f"{GROUP}/lineage": lineage_text(template),
                 },
             },
             "spec": {"nodeName": self.chance.choice(self.nodes)},
@@ -113,10 +147,10 @@ class Cluster:
         if any(pod["status"]["phase"] == "Succeeded" for pod in pods):
             status["completionTime"] = self.server.time()
             self._end_job(job, "Complete", "", "")
-        elif any(_disrupted(pod) for pod in failed):
+        elif any(is_disrupted(pod) for pod in failed):
             said = "Pod has condition DisruptionTarget matching FailJob rule at index 0"
             self._end_job(job, "Failed", "PodFailurePolicy", said)
-        elif any(_code(pod) == INFRASTRUCTURE for pod in failed):
+        elif any(exit_code(pod) == INFRASTRUCTURE for pod in failed):
             said = f"failed with exit code {INFRASTRUCTURE} matching FailJob rule at index 1"
             self._end_job(job, "Failed", "PodFailurePolicy", said)
         elif status["failed"] > job["spec"]["backoffLimit"]:
@@ -147,7 +181,13 @@ class Cluster:
             self._soon(30.0, self._run, pod)
             return
         uid = pod["metadata"]["uid"]
-        if self.has(output(pod)):
+        if not is_of_task(pod):
+            job = self._job(pod["metadata"]["labels"][JOB_UID])
+            if job is not None:
+                pod["status"]["phase"] = "Running"
+                self.server.put("pods", pod)
+                self.collections.begin(job, pod)
+        elif self.has(output(pod)):
             self.found(pod)
             self._say(pod, 0, self._completion(pod))
         elif lost := self._lost_input(pod):
@@ -181,13 +221,13 @@ class Cluster:
         if label(pod, "task") == "build":
             self.images.add(made)
         else:
-            self.bucket.make(made, label(pod, "key"), _lineage(pod), self._metrics(pod))
+            self.bucket.make(made, label(pod, "key"), lineage_of_pod(pod), self._metrics(pod))
             self.made(pod)
         self._say(pod, 0, self._completion(pod))
 
     def image_of(self, pod: Object) -> str:
         """Return the image that a pod's command runs in."""
-        return str(_lineage(pod).get("image"))
+        return str(lineage_of_pod(pod).get("image"))
 
     def has(self, output: str) -> bool:
         """Return whether the result of a run is there."""
@@ -197,7 +237,7 @@ class Cluster:
         """The metrics that a command writes, which its inputs decide."""
         given = params(pod)
         if label(pod, "task") == "evaluate":
-            artifact = _lineage(pod)["artifact"]["url"]
+            artifact = lineage_of_pod(pod)["artifact"]["url"]
             return {"accuracy": tested(self.measured[artifact], given["test"])}
         if "quality" in given:
             self.measured[output(pod)] = accuracy(given["quality"], given.get("lr", 0))
@@ -211,7 +251,7 @@ class Cluster:
         return {"state": "complete", "image": reference(made)}
 
     def _lost_input(self, pod: Object) -> str:
-        lineage = _lineage(pod)
+        lineage = lineage_of_pod(pod)
         for name in ("base", "dataset", "artifact"):
             given = lineage.get(name)
             if given and not self.bucket.is_complete(given["url"]):
@@ -264,13 +304,18 @@ class Cluster:
         if pod["spec"]["nodeName"] in self.silent:
             self._soon(30.0, self._kill, pod)
             return
-        ran = self.running.pop(pod["metadata"]["uid"], None) is not None
-        if ran:
+        if self._stop(pod):
             self._say(pod, 143, {"state": "began", "attempt": 1})
         elif not is_over(pod):
             self._tell(pod, {"phase": "Failed", "containerStatuses": []})
         # The Job controller has seen it by then: a finalizer holds it.
         self.server.loop.later(self.chance.uniform(3.0, 8.0), self.server.remove, "pods", pod)
+
+    def _stop(self, pod: Object) -> bool:
+        """End a pod's command; returns whether there was one."""
+        uid = pod["metadata"]["uid"]
+        ran = self.running.pop(uid, None) or self.collections.running.pop(uid, None)
+        return ran is not None
 
     def silence(self, node: str) -> None:
         """Lose the way to a node; what runs there goes on."""
@@ -306,7 +351,7 @@ class Cluster:
         """Lose a node for good, with all that runs there; another takes its name."""
         self.silent.discard(node)
         for pod in self.on(node):
-            self.running.pop(pod["metadata"]["uid"], None)
+            self._stop(pod)
             self._unsaid.pop(pod["metadata"]["uid"], None)
             condition = {"type": "DisruptionTarget", "status": "True", "message": "node is gone"}
             pod["status"] |= {"phase": "Failed", "conditions": [condition]}
@@ -327,7 +372,7 @@ class Cluster:
 
     def blames(self, pod: Object) -> bool:
         """Return whether a pod may fail by chance once more."""
-        key = label(pod, "key")
+        key = label(pod, "key") or pod["metadata"]["name"]
         self.faults[key] += 1
         return self.faults[key] <= MOST_FAULTS
 
@@ -341,61 +386,3 @@ class Cluster:
 
     def _soon(self, longest: float, callback: Callable[..., object], *args: object) -> None:
         self.server.loop.later(self.chance.uniform(0.05, longest), callback, *args)
-
-
-def is_over(pod: Object) -> bool:
-    return pod["status"]["phase"] in ("Succeeded", "Failed")
-
-
-def over(job: Object) -> bool:
-    return bool(job.get("status", {}).get("conditions"))
-
-
-def label(found: Object, name: str) -> str:
-    return str(found["metadata"].get("labels", {}).get(f"{GROUP}/{name}", ""))
-
-
-def params(pod: Object) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(_note(pod, "params") or "{}")
-    return found
-
-
-def _note(found: Object, name: str) -> str:
-    return str(found["metadata"].get("annotations", {}).get(f"{GROUP}/{name}", ""))
-
-
-def output(found: Object) -> str:
-    """The artifact directory or the image that a Job or a pod makes."""
-    return _note(found, "output")
-
-
-def execution_hash(job: Object) -> str:
-    return _note(job, "execution-hash")
-
-
-def lineage_of(job: Object) -> dict[str, Any]:
-    """What a Job says that it makes, and of what."""
-    found: dict[str, Any] = json.loads(_lineage_of(job["spec"]["template"]))
-    return found
-
-
-def _lineage_of(template: Object) -> str:
-    for variable in template["spec"]["containers"][0]["env"]:
-        if variable["name"] == "RECONCILER_LINEAGE":
-            return "{" + str(variable["value"]) + "}"
-    return "{}"
-
-
-def _lineage(pod: Object) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(_note(pod, "lineage") or "{}")
-    return found
-
-
-def _disrupted(pod: Object) -> bool:
-    return any(c["type"] == "DisruptionTarget" for c in pod["status"].get("conditions", ()))
-
-
-def _code(pod: Object) -> int:
-    for container in pod["status"].get("containerStatuses", ()):
-        return int(container["state"].get("terminated", {}).get("exitCode", 0))
-    return 0

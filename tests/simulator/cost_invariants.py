@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from reconciler.planner import ObjectStatus
 from reconciler.types import ObjectRef
 from tests.simulator.api_server import Object
-from tests.simulator.cluster import JOB_NAME, label
 from tests.simulator.hold_invariants import gpus
+from tests.simulator.objects import JOB_NAME, label
 
 if TYPE_CHECKING:
     from tests.simulator.world import World

@@ -8,10 +8,12 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from reconciler.engines.local import ArtifactPlaces
+from reconciler.engines.local.artifact_places import HIDDEN_MARKER
+from reconciler.engines.local.marker import MARKER
 from reconciler.types import TaskKey
 from tests.simulator.api_server import Object
-from tests.simulator.cluster import is_over, over
 from tests.simulator.invariants import FOREIGN_FILE
+from tests.simulator.objects import is_of_task, is_over, over
 from tests.simulator.site import MANIFESTS, STATUS
 
 if TYPE_CHECKING:
@@ -143,7 +145,10 @@ class Disturbances:
         if not hidden:
             return "nothing is hidden"
         url = self._chance.choice(hidden)
-        if not ArtifactPlaces().restore(url, TaskKey(url.split("/")[-2])):
+        if self._world.mounted:
+            self._world.bucket.move(url, HIDDEN_MARKER, MARKER)
+            self._world.invariants.artifacts.restored(url.rstrip("/"))
+        elif not ArtifactPlaces().restore(url, TaskKey(url.split("/")[-2])):
             self._world.invariants.broken(f"{url} is hidden, and cannot be restored")
         return f"undo {url}"
 
@@ -190,7 +195,10 @@ class Disturbances:
         if not jobs:
             return "no Job"
         job = self._chance.choice(jobs)
-        self._world.server.remove("jobs", job)
+        if is_of_task(job):
+            self._world.server.remove("jobs", job)
+        else:
+            self._world.server.end_pods_first(job)
         return f"delete {job['metadata']['name']}"
 
     def silence_node(self) -> str:

@@ -13,9 +13,9 @@ from reconciler.reasons import ReasonCode
 from reconciler.status import COLLECTION_FILE, read_collection
 from reconciler.types import ObjectRef
 from tests.simulator.api_server import Object
-from tests.simulator.cluster import JOB_NAME, is_over, label, lineage_of, over
 from tests.simulator.loop import Process
 from tests.simulator.manifests import Head, Recipe
+from tests.simulator.objects import JOB_NAME, is_over, label, lineage_of, over
 from tests.simulator.site import (
     BUDGET,
     BUDGET_OF_LAB,

@@ -32,19 +32,21 @@ from reconciler.status import SYNC_FILE, load_sync, read_own_sync
 from reconciler.types import ObjectRef
 from tests.simulator.api_server import Answer, Object
 from tests.simulator.artifact_invariants import Artifacts
-from tests.simulator.cluster import (
+from tests.simulator.cost_invariants import Costs
+from tests.simulator.hold_invariants import Holds, is_of_lab
+from tests.simulator.loop import Process
+from tests.simulator.manifests import PROMOTED, PROMOTED_FROM
+from tests.simulator.objects import (
+    COLLECT,
     JOB_NAME,
     execution_hash,
+    is_of_task,
     is_over,
     label,
     lineage_of,
     output,
     over,
 )
-from tests.simulator.cost_invariants import Costs
-from tests.simulator.hold_invariants import Holds, is_of_lab
-from tests.simulator.loop import Process
-from tests.simulator.manifests import PROMOTED, PROMOTED_FROM
 from tests.simulator.site import INSTANCE, LAB, LIMIT, LIMIT_OF_LAB, MANIFESTS, STATUS
 from tests.simulator.status_files import Recorded, read_records, read_status, recorded
 
@@ -169,7 +171,7 @@ class Invariants:
         )
         match method, kind:
             case "POST", "jobs":
-                self._check_creation(body)
+                self._check_creation(process, body)
             case "DELETE", "jobs":
                 self._check_deletion(process, name, body)
             case "POST", _:
@@ -177,15 +179,18 @@ class Invariants:
             case _:
                 self.broken(f"{method} {path} is no request of a daemon")
 
-    def _check_creation(self, job: Object) -> None:
+    def _check_creation(self, process: Process, job: Object) -> None:
         key, server = label(job, "key"), self._world.server
         name = job["metadata"]["name"]
         if ("jobs", job["metadata"]["namespace"], name) in server.objects:
             return  # it will be refused
-        live = [each for each in server.of("jobs") if not over(each)]
+        if not is_of_task(job):
+            self.artifacts.ordered(process, job)
+            return
+        live = [each for each in server.of("jobs") if not over(each) and is_of_task(each)]
         names = {each["metadata"]["name"] for each in live}
         for pod in server.of("pods"):
-            if not is_over(pod):
+            if not is_over(pod) and is_of_task(pod):
                 names.add(pod["metadata"]["labels"][JOB_NAME])
                 if label(pod, "key") == key:
                     self.broken(f"{name} is created while {pod['metadata']['name']} is there")
@@ -225,7 +230,11 @@ class Invariants:
             return
         if uid is None or label(found, "instance") != INSTANCE:
             self.broken(f"{name} is deleted, which may be somebody else's")
-        if uid != found["metadata"]["uid"] or over(found) or label(found, "task") == "build":
+        if (
+            uid != found["metadata"]["uid"]
+            or over(found)
+            or label(found, "task") in ("build", COLLECT)
+        ):
             return
         self.holds.deleted(process, found)
         author, title = self.author, label(found, "name")
@@ -293,6 +302,7 @@ class Invariants:
         earlier = read_status(then)
         for ref, record in earlier.items():
             newer = records.get(ref)
+            self.artifacts.check_gone(record, newer)
             if newer is None:
                 if index is not None and self.author is not None:
                     heads = [h for h in self.author.heads if h.commit == head]

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 from unittest import mock
 
+from reconciler.engines.kubernetes import artifact_collection
 from reconciler.engines.kubernetes.leader_election import Leadership
 from reconciler.engines.local.artifact_places import ArtifactPlaces, ArtifactState, _Prefix
 from reconciler.manifests import Tenants
@@ -178,6 +179,16 @@ def _overlook_newest() -> AbstractContextManager[object]:
     return mock.patch("reconciler.planner.retention._recent", _nothing)
 
 
+def _believe_unmounted() -> AbstractContextManager[object]:
+    """Check dropped: what is not in a folder that may not be the bucket counts as gone."""
+
+    def whole(text: bytes) -> tuple[list[str], int]:
+        return real(text)[0], 1
+
+    real = artifact_collection._whole
+    return mock.patch.object(artifact_collection, "_whole", whole)
+
+
 MUTATIONS: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "lead-for-ever": _lead_for_ever,
     "prune-on-doubt": _prune_on_doubt,
@@ -199,6 +210,7 @@ MUTATIONS: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "overlook-doubts": _overlook_doubts,
     "overlook-tenants": _overlook_tenants,
     "overlook-tenant-budgets": _overlook_tenant_budgets,
+    "believe-unmounted": _believe_unmounted,
 }
 
 

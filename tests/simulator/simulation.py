@@ -15,13 +15,15 @@ from reconciler.planner import RELEASE_FILE, ObjectStatus, Phase
 from reconciler.reasons import ReasonCode
 from reconciler.status import SYNC_FILE, read_own_sync
 from tests.simulator.author import Author
-from tests.simulator.cluster import is_over, over
 from tests.simulator.disturbances import Disturbances
 from tests.simulator.invariants import Violation
+from tests.simulator.objects import is_of_task, is_over, over
 from tests.simulator.ports import simulated
 from tests.simulator.site import MAIN, MANIFESTS, SOURCE, STATUS
 from tests.simulator.world import World
 
+#: Of five seeds, the one whose bucket is mounted by pods alone.
+FIVE, MOUNTED_OF_FIVE = 5, 2
 #: Steps between two calms.
 ROUND = 500
 #: Seconds after a step, by chance.
@@ -54,7 +56,7 @@ def simulate(
     """Simulate some steps; the first violation ends it."""
     gc.collect()
     gc.disable()  # a seed leaves some 20 MB
-    world = World(seed, folder, say)
+    world = World(seed, folder, say, mounted=seed % FIVE == MOUNTED_OF_FIVE)
     author = Author(world.remotes)
     world.invariants.watch(author)
     done, violation = 0, None
@@ -165,9 +167,9 @@ def _rest(world: World, release: Callable[[Iterator[str]], None]) -> Outcome:
 
 def _outcome(world: World) -> Outcome | None:
     """The end of a world; None while something goes on."""
-    if any(not over(job) for job in world.server.of("jobs")):
+    if any(not over(job) and is_of_task(job) for job in world.server.of("jobs")):
         return None
-    if any(not is_over(pod) for pod in world.server.of("pods")):
+    if any(not is_over(pod) and is_of_task(pod) for pod in world.server.of("pods")):
         return None
     tip = world.remotes.tip(MANIFESTS, STATUS)
     if tip is None:
@@ -202,7 +204,7 @@ def _undisturbed(world: World, folder: Path) -> Outcome:
     folder.mkdir()
     for name in (MANIFESTS, SOURCE):
         shutil.copytree(world.folder / name, folder / name)
-    fresh = World(f"{world.seed}/{folder.name}", folder)
+    fresh = World(f"{world.seed}/{folder.name}", folder, mounted=world.mounted)
     fresh.remotes.delete(MANIFESTS, STATUS)
     with simulated(fresh):
         fresh.replicas["one"].start()

@@ -26,7 +26,10 @@ BUDGET_OF_LAB = 4
 #: Of an object the newest artifacts, those of so many days, and the seconds of the grace time.
 KEEP, DAYS, GRACE = 1, 0.001, 240
 
-CONFIG: dict[str, Any] = {
+#: The bucket: one that the daemon reaches, or one that pods alone reach.
+BUCKET, MOUNTED = "gs://models", "pvc://models"
+
+_CONFIG: dict[str, Any] = {
     "repository": {"url": f"{HOST}{MANIFESTS}", "interval": "10s"},
     "status": {"interval": "5s"},
     "server": {"address": ""},
@@ -56,7 +59,6 @@ CONFIG: dict[str, Any] = {
         },
     ],
     "registry": {"url": "registry.test/models"},
-    "buckets": {"default": {"url": "gs://models", "inventory": False}},
     "sources": {"allow": ["https://*"], "interval": "60s"},
     "limits": {"runs": LIMIT, "gpus": LIMIT_GPUS},
     "prices": {"gpus": {"any": 3600}},
@@ -72,3 +74,9 @@ CONFIG: dict[str, Any] = {
         "branches": ["release/*"],
     },
 }
+
+
+def configuration(*, mounted: bool) -> dict[str, Any]:
+    """The configuration of the daemon, but for its folder."""
+    bucket = {"url": MOUNTED if mounted else BUCKET, "inventory": False}
+    return {**_CONFIG, "buckets": {"default": bucket}}

@@ -24,11 +24,12 @@ RARE = {"prune-on-doubt"}
 SOON = {"overlook-tenant-budgets": 60}
 #: A seed that finds a planted fault early, where seed 88 does not.
 EARLY = {
+    "believe-unmounted": 7,
     "end-running": 90,
     "overlook-inputs": 90,
     "overlook-newest": 90,
     "overlook-pods": 89,
-    "overlook-tenant-budgets": 92,
+    "overlook-tenant-budgets": 105,
     "prune-on-doubt": 91,
 }
 #: What a daemon of a cluster does not run, or does not decide by.

@@ -25,7 +25,7 @@ from tests.simulator.invariants import Invariants
 from tests.simulator.loop import PROCESS, Process, SimulatedLoop
 from tests.simulator.network import Link
 from tests.simulator.remotes import Remotes
-from tests.simulator.site import CONFIG, MANIFESTS, NAMESPACE, STATUS
+from tests.simulator.site import MANIFESTS, NAMESPACE, STATUS, configuration
 from tests.simulator.status_files import read_status
 from tests.simulator.threads import elsewhere
 
@@ -44,9 +44,16 @@ class World:
     namespace = NAMESPACE
 
     def __init__(
-        self, seed: int | str, folder: Path, say: Callable[[str], None] | None = None
+        self,
+        seed: int | str,
+        folder: Path,
+        say: Callable[[str], None] | None = None,
+        *,
+        mounted: bool = False,
     ) -> None:
         self.seed = seed
+        #: Whether pods alone reach the bucket, so that Jobs collect.
+        self.mounted = mounted
         self.folder = folder
         self._say = say
         self.figures: Counter[str] = Counter()
@@ -73,6 +80,8 @@ class World:
         self.cluster.started = self.invariants.started
         self.cluster.made = self.invariants.made
         self.cluster.found = self.invariants.artifacts.found
+        self.cluster.collections.done = self.invariants.artifacts.collected
+        self.server.log = self.cluster.collections.log
         self.bucket.link = lambda process: self.bucket_links[process.name]
         self.bucket.asked = self.invariants.called
         self.bucket.deleting = self.invariants.artifacts.deleting
@@ -209,7 +218,9 @@ class Replica:
         folder = self._world.folder / self.name
         folder.mkdir(exist_ok=True)
         file = folder / "reconciler.yaml"
-        file.write_text(json.dumps({**CONFIG, "local": {"root": str(folder / "state")}}))
+        root = str(folder / "state")
+        configured = {**configuration(mounted=self._world.mounted), "local": {"root": root}}
+        file.write_text(json.dumps(configured))
         self._loaded = load_setup(file, {})
         return self._loaded
 
