@@ -382,7 +382,7 @@ class Artifacts:
         if hidden is None or lately:
             return
         since = _time(hidden + self._least_skew[url])
-        grace = GRACE - (_ORDERED if self._world.mounted else 0.0)
+        grace = GRACE - (_ORDERED if self._world.variant.mounted else 0.0)
         if self._world.loop.wall() - since < timedelta(seconds=grace):
             self._broken(f"{url} is removed within the grace time, hidden at {since}")
 

@@ -145,7 +145,7 @@ class Disturbances:
         if not hidden:
             return "nothing is hidden"
         url = self._chance.choice(hidden)
-        if self._world.mounted:
+        if self._world.variant.mounted:
             self._world.bucket.move(url, HIDDEN_MARKER, MARKER)
             self._world.invariants.artifacts.restored(url.rstrip("/"))
         elif not ArtifactPlaces().restore(url, TaskKey(url.split("/")[-2])):

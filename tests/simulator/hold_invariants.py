@@ -67,6 +67,8 @@ class Holds:
         self._world = world
         self.author: Author | None = None
         self._recomputes: list[Recompute] = []
+        #: The same of pushes that ask for GPUs, whether their objects have artifacts or not.
+        self._wide: list[Recompute] = []
         self._seen: set[Recipe] = set()
         self._lines: dict[str, Released] = {}
         #: The lines that have released, and what they still let be done.
@@ -86,6 +88,9 @@ class Holds:
         made = {recipe: name for name in head.objects for recipe in head.recipes(name)[-1:]}
         new = {r: n for r, n in made.items() if r not in self._seen and n not in _UNCOUNTED}
         self._seen |= made.keys()
+        if author is not None:
+            wide = {r: n for r, n in new.items() if head.objects[n].gpus}
+            self._wide.append(Recompute(len(author.heads) - 1, wide))
         if author is None or len(new) <= GUARD_TASKS:
             return
         have = {ref.name for ref, r in self._world.statuses().items() if r.artifact is not None}
@@ -96,6 +101,7 @@ class Holds:
     def forget(self) -> None:
         """The status branch was lost or damaged: there is less to guard than it seems."""
         self._recomputes.clear()
+        self._wide.clear()
         self._forgotten_at = self._world.loop.now
 
     def release(self) -> Iterator[str]:
@@ -176,6 +182,7 @@ class Holds:
         if not self._is_released(job):
             self._check_budgets(job)
             self._check_guard(job)
+            self._check_guard_of_gpus(job)
 
     def _check_budgets(self, job: Object) -> None:
         """Check the budget of the tenant, and that of all."""
@@ -225,6 +232,21 @@ class Holds:
             ):
                 made = f"one of {len(left)} that {heads[0].commit[:12]} makes anew"
                 self._broken(f"{what} is created, {made}")
+
+    def _check_guard_of_gpus(self, job: Object) -> None:
+        """Check that no run has GPUs of a push that asks for more of them at once."""
+        author, most = self.author, self._world.variant.guard_gpus
+        index = author.index(str(lineage_of(job).get("commit", ""))) if author is not None else None
+        if author is None or index is None or not gpus(job):
+            return
+        for each in self._wide:
+            heads = author.heads[each.index : index + 1]
+            left = [n for r, n in each.names.items() if all(_asks(h, n, r) for h in heads)]
+            asked = min((sum(h.objects[n].gpus for n in left) for h in heads), default=0)
+            titles = {heads[-1].objects[n].title for n in left} if heads else set()
+            if asked > most and label(job, "name") in titles:
+                what = f"{asked} GPUs that {heads[0].commit[:12]} asks for: the guard is {most}"
+                self._broken(f"{job['metadata']['name']} is created with some of {what}")
 
     def deleted(self, process: Process, job: Object) -> None:
         """Check the end of a live run, by a daemon whose clock is right."""

@@ -14,7 +14,7 @@ from reconciler.engines.kubernetes import artifact_collection
 from reconciler.engines.kubernetes.leader_election import Leadership
 from reconciler.engines.local.artifact_places import ArtifactPlaces, ArtifactState, _Prefix
 from reconciler.manifests import Tenants
-from reconciler.planner import RetentionInput, RetentionPlan, plan_retention
+from reconciler.planner import RetentionInput, RetentionPlan, holds, plan_retention
 from reconciler.planner.cost_holds import CostHolds
 from reconciler.planner.live_runs import LiveRuns
 from reconciler.planner.object_status import TaskStatus
@@ -189,6 +189,16 @@ def _believe_unmounted() -> AbstractContextManager[object]:
     return mock.patch.object(artifact_collection, "_whole", whole)
 
 
+def _overlook_guard_of_gpus() -> AbstractContextManager[object]:
+    """Check dropped: the guard does not look at GPUs."""
+
+    def guard(*given: Any, **named: Any) -> Any:
+        return real(*given[:-1], 10**6, **named)
+
+    real: Any = holds.guard
+    return mock.patch("reconciler.planner.holds.guard", guard)
+
+
 MUTATIONS: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "lead-for-ever": _lead_for_ever,
     "prune-on-doubt": _prune_on_doubt,
@@ -211,6 +221,7 @@ MUTATIONS: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "overlook-tenants": _overlook_tenants,
     "overlook-tenant-budgets": _overlook_tenant_budgets,
     "believe-unmounted": _believe_unmounted,
+    "overlook-guard-of-gpus": _overlook_guard_of_gpus,
 }
 
 

@@ -19,11 +19,9 @@ from tests.simulator.disturbances import Disturbances
 from tests.simulator.invariants import Violation
 from tests.simulator.objects import is_of_task, is_over, over
 from tests.simulator.ports import simulated
-from tests.simulator.site import MAIN, MANIFESTS, SOURCE, STATUS
+from tests.simulator.site import MAIN, MANIFESTS, SOURCE, STATUS, Variant
 from tests.simulator.world import World
 
-#: Of five seeds, the one whose bucket is mounted by pods alone.
-FIVE, MOUNTED_OF_FIVE = 5, 2
 #: Steps between two calms.
 ROUND = 500
 #: Seconds after a step, by chance.
@@ -56,7 +54,7 @@ def simulate(
     """Simulate some steps; the first violation ends it."""
     gc.collect()
     gc.disable()  # a seed leaves some 20 MB
-    world = World(seed, folder, say, mounted=seed % FIVE == MOUNTED_OF_FIVE)
+    world = World(seed, folder, say, variant=Variant.of(seed))
     author = Author(world.remotes)
     world.invariants.watch(author)
     done, violation = 0, None
@@ -204,7 +202,7 @@ def _undisturbed(world: World, folder: Path) -> Outcome:
     folder.mkdir()
     for name in (MANIFESTS, SOURCE):
         shutil.copytree(world.folder / name, folder / name)
-    fresh = World(f"{world.seed}/{folder.name}", folder, mounted=world.mounted)
+    fresh = World(f"{world.seed}/{folder.name}", folder, variant=world.variant)
     fresh.remotes.delete(MANIFESTS, STATUS)
     with simulated(fresh):
         fresh.replicas["one"].start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 CLUSTER = "local"
@@ -63,7 +64,7 @@ _CONFIG: dict[str, Any] = {
     "limits": {"runs": LIMIT, "gpus": LIMIT_GPUS},
     "prices": {"gpus": {"any": 3600}},
     "budget": {"month": BUDGET},
-    "guard": {"tasks": GUARD_TASKS, "gpus": 4, "running": {"time": f"{GUARD_SECONDS}s"}},
+    "guard": {"tasks": GUARD_TASKS, "running": {"time": f"{GUARD_SECONDS}s"}},
     "prune": {"floor": 100_000},
     "retention": {
         "enabled": True,
@@ -76,7 +77,24 @@ _CONFIG: dict[str, Any] = {
 }
 
 
-def configuration(*, mounted: bool) -> dict[str, Any]:
-    """The configuration of the daemon, but for its folder."""
-    bucket = {"url": MOUNTED if mounted else BUCKET, "inventory": False}
-    return {**_CONFIG, "buckets": {"default": bucket}}
+@dataclass(frozen=True)
+class Variant:
+    """What differs between the sites of seeds.
+
+    ``mounted``: pods alone reach the bucket, so that Jobs collect. ``guard_gpus`` are the GPUs that
+    one push may ask for without a release.
+    """
+
+    mounted: bool = False
+    guard_gpus: int = 4
+
+    @classmethod
+    def of(cls, seed: int) -> Variant:
+        """One seed of five has a mounted bucket, and one of ten a guard of fewer GPUs."""
+        return cls(mounted=seed % 5 == 2, guard_gpus=2 if seed % 10 == 4 else 4)
+
+    def configuration(self) -> dict[str, Any]:
+        """The configuration of the daemon, but for its folder."""
+        bucket = {"url": MOUNTED if self.mounted else BUCKET, "inventory": False}
+        guard = {**_CONFIG["guard"], "gpus": self.guard_gpus}
+        return {**_CONFIG, "buckets": {"default": bucket}, "guard": guard}

@@ -26,6 +26,7 @@ SOON = {"overlook-tenant-budgets": 60}
 EARLY = {
     "believe-unmounted": 7,
     "end-running": 90,
+    "overlook-guard-of-gpus": 94,
     "overlook-inputs": 90,
     "overlook-newest": 90,
     "overlook-pods": 89,

@@ -25,7 +25,7 @@ from tests.simulator.invariants import Invariants
 from tests.simulator.loop import PROCESS, Process, SimulatedLoop
 from tests.simulator.network import Link
 from tests.simulator.remotes import Remotes
-from tests.simulator.site import MANIFESTS, NAMESPACE, STATUS, configuration
+from tests.simulator.site import MANIFESTS, NAMESPACE, STATUS, Variant
 from tests.simulator.status_files import read_status
 from tests.simulator.threads import elsewhere
 
@@ -49,11 +49,10 @@ class World:
         folder: Path,
         say: Callable[[str], None] | None = None,
         *,
-        mounted: bool = False,
+        variant: Variant | None = None,
     ) -> None:
         self.seed = seed
-        #: Whether pods alone reach the bucket, so that Jobs collect.
-        self.mounted = mounted
+        self.variant = variant or Variant()
         self.folder = folder
         self._say = say
         self.figures: Counter[str] = Counter()
@@ -219,7 +218,7 @@ class Replica:
         folder.mkdir(exist_ok=True)
         file = folder / "reconciler.yaml"
         root = str(folder / "state")
-        configured = {**configuration(mounted=self._world.mounted), "local": {"root": root}}
+        configured = {**self._world.variant.configuration(), "local": {"root": root}}
         file.write_text(json.dumps(configured))
         self._loaded = load_setup(file, {})
         return self._loaded
