@@ -21,11 +21,18 @@ if TYPE_CHECKING:
 
 #: Which stores can be read, and in which variables their credentials are.
 SCHEMES = {"s3": "AWS_*", "gs": "GOOGLE_*", "az": "AZURE_*"}
-#: What the name of a variable with a credential, or the way to one, has in it. Regions, authorities
-#: and addresses are set for other reasons.
-_OF_CREDENTIALS = re.compile(
-    "KEY|TOKEN|SECRET|CREDENTIALS|SIGNATURE|ACCOUNT|CLIENT|PROFILE|ROLE|IDENTITY|PASSWORD"
-)
+#: Which of these variables are a credential, or the way to one, for the client. A region, an
+#: authority, an address or a profile is none.
+_CREDENTIALS = {
+    "s3": re.compile(
+        "AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|(SESSION_)?TOKEN|WEB_IDENTITY_TOKEN_FILE|ROLE_ARN"
+        "|CONTAINER_CREDENTIALS_(FULL|RELATIVE)_URI|SKIP_SIGNATURE)"
+    ),
+    "gs": re.compile(
+        "GOOGLE_(APPLICATION_CREDENTIALS|SERVICE_ACCOUNT(_PATH|_KEY)?|SKIP_SIGNATURE)"
+    ),
+    "az": re.compile("AZURE_.*(KEY|TOKEN|SAS|SECRET|CLIENT|MSI|IDENTITY|CLI|SIGNATURE).*"),
+}
 #: Variables with the address of a server in the provider's place.
 _ENDPOINTS = {"s3": "AWS_ENDPOINT_URL", "gs": "GOOGLE_BASE_URL"}
 
@@ -46,10 +53,8 @@ def has_credentials(url: str) -> bool:
 
     Without, a client may ask the machine's own network for some.
     """
-    prefix = SCHEMES.get(urlsplit(url).scheme, "").rstrip("*")
-    return bool(prefix) and any(
-        name.startswith(prefix) and _OF_CREDENTIALS.search(name) for name in os.environ
-    )
+    known = _CREDENTIALS.get(urlsplit(url).scheme)
+    return known is not None and any(map(known.fullmatch, os.environ))
 
 
 def whole(url: str) -> Iterator[bytes]:

@@ -18,13 +18,22 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "variable",
-    ["AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE", "AWS_ENDPOINT_URL", "AWS_MAX_ATTEMPTS"],
+    [
+        "AWS_REGION",
+        "AWS_CA_BUNDLE",
+        "AWS_ENDPOINT_URL",
+        "AWS_ACCOUNT_ID",
+        "AWS_PROFILE",
+        "AWS_SHARED_CREDENTIALS_FILE",
+        "GOOGLE_BASE_URL",
+        "AZURE_STORAGE_ACCOUNT_NAME",
+    ],
 )
-def test_a_region_an_authority_and_an_address_are_no_credentials(
+def test_a_region_an_authority_an_address_and_a_profile_are_no_credentials(
     variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "x")
-    assert not has_credentials("s3://models/prod")
+    assert not any(map(has_credentials, ("s3://models/prod", "gs://models", "az://models")))
 
 
 @pytest.mark.parametrize(

@@ -189,8 +189,11 @@ def test_tries_go_with_age_but_for_the_newest(site: Site) -> None:
     assert folders(site) == made
 
 
-def test_what_a_failed_try_has_left_goes_as_that_of_a_failed_attempt(site: Site) -> None:
-    body = 'echo half > "$MODEL_DIR/checkpoint"\ntest "$PARAM_LR" = 1\n'
+@pytest.mark.parametrize("clears", [":", 'rm -rf "$MODEL_DIR"/*'])
+def test_what_a_failed_try_has_left_goes_as_that_of_a_failed_attempt(
+    site: Site, clears: str
+) -> None:
+    body = f'{clears}\necho half > "$MODEL_DIR/checkpoint"\ntest "$PARAM_LR" = 1\n'
     site.trained("a", body, params={"lr": 1})
     assert site.sync().returncode == 0
     made = folders(site)

@@ -23,11 +23,9 @@ from reconciler.engine import (
 from reconciler.engines.local.environment import read_secrets
 from reconciler.engines.local.failures import ArtifactError
 from reconciler.engines.local.fsync import (
-    encode,
     make_read_only,
     make_writable,
     remove_tree,
-    replace,
     sync_directory,
     write_new,
 )
@@ -40,12 +38,12 @@ from reconciler.engines.local.marker import (
     LOCAL,
     LOGS,
     MARKER,
-    TRY,
     curves_of,
     last_attempt,
     log_of,
     make_durable,
     make_links_relative,
+    note_try,
     write_marker,
 )
 from reconciler.engines.local.metrics import read_metrics
@@ -133,7 +131,7 @@ class _Execution:
             make_writable(self.output)
         _have_folder(self.output / LOGS)
         if self.spec.lineage.get(LOCAL) is True:
-            replace(self.output / LOGS / TRY, encode({"task": self.spec.task.value}))
+            note_try(self.output, self.spec.task)
         for fault in self.damaged:
             if fault.kind in (FaultKind.SIZE, FaultKind.CONTENT):
                 # The command would take it for what an earlier attempt left.
@@ -186,6 +184,9 @@ class _Execution:
             finally:
                 output.close()
                 remove_tree(scratch)
+                if spec.lineage.get(LOCAL) is True:
+                    with suppress(OSError):  # the command may have removed it
+                        note_try(self.output, spec.task)
 
     def _complete(
         self, attempt: int, started: datetime, output: Output, signing_key: SigningKey | None

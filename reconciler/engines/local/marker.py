@@ -40,7 +40,7 @@ from reconciler.engines.local.fsync import (
 )
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.signing import SIGNATURE, BadSignatureError, SignedFiles, SigningKey
-from reconciler.types import JSON, Metrics
+from reconciler.types import JSON, Metrics, TaskKind
 
 MARKER = "completed.json"
 LOGS = "logs"
@@ -50,6 +50,7 @@ LOCAL = "local"
 TRY = "try.json"
 _RESERVED_PREFIX = ".reconciler"
 _VERSION = 1
+_LARGEST_NOTE = 1 << 10
 MARKER_LIMIT = 256 << 20
 #: Bytes that a file of an artifact may be said to have.
 _LARGEST_FILE = (1 << 63) - 1
@@ -262,6 +263,24 @@ def write_marker(
         replace(directory / SIGNATURE, _signed(directory, marker, content, signing_key))
     replace(directory / MARKER, content)
     return marker
+
+
+def note_try(directory: Path, task: TaskKind) -> None:
+    """Name the task of a try beside its logs."""
+    logs = directory / LOGS
+    logs.mkdir(exist_ok=True)
+    replace(logs / TRY, encode({"version": _VERSION, "task": task.value}))
+
+
+def read_try(directory: Path) -> TaskKind | None:
+    """Return the task of a try; None where none is named."""
+    try:
+        content = read_json(directory / LOGS / TRY, _LARGEST_NOTE)
+        if not isinstance(content, dict) or content.get("version") != _VERSION:
+            return None
+        return TaskKind(str(content.get("task")))
+    except (OSError, ValueError):
+        return None
 
 
 def _signed(directory: Path, marker: Marker, content: bytes, key: SigningKey) -> bytes:

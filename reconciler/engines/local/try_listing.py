@@ -13,7 +13,7 @@ from reconciler.codec import CodecError
 from reconciler.engine import ATTEMPT_LOG
 from reconciler.engines.local.artifact_places import ArtifactState
 from reconciler.engines.local.fsync import read_json
-from reconciler.engines.local.marker import LOCAL, LOGS, MARKER, TRY, load_marker
+from reconciler.engines.local.marker import LOCAL, LOGS, MARKER, TRY, load_marker, read_try
 from reconciler.types import JSON, Commit, Metrics, TaskKey, TaskKind
 
 _KEY = re.compile("[0-9a-f]{40}")
@@ -44,9 +44,9 @@ class TryArtifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedTry:
-    """A folder in which a try has left logs, and no artifact.
+    """The folder of a try that has left no artifact.
 
-    ``ended`` is the last change of a log.
+    ``ended`` is the last change of its logs.
     """
 
     key: TaskKey
@@ -95,15 +95,14 @@ def _read_failed(path: Path) -> FailedTry | None:
     """Return what a failed try has left; None for any other folder."""
     logs = path / LOGS
     try:
-        content = read_json(logs / TRY, _LARGEST)
-        if not isinstance(content, dict) or any((path / each).exists() for each in ArtifactState):
+        task = read_try(path)
+        if task is None or any((path / each).exists() for each in ArtifactState):
             return None
-        task = TaskKind(str(content.get("task")))
         files = [each for each in logs.iterdir() if ATTEMPT_LOG.fullmatch(each.name)]
-        ended = max(each.stat().st_mtime for each in files)
-    except (OSError, ValueError):
+        ended = max(each.stat().st_mtime for each in (logs / TRY, *files))
+        at = datetime.fromtimestamp(ended, UTC)
+    except (OSError, OverflowError, ValueError):
         return None
-    at = datetime.fromtimestamp(ended, UTC)
     return FailedTry(key=TaskKey(path.name), task=task, path=path, ended=at)
 
 

@@ -74,7 +74,7 @@ def test_a_log_that_cannot_be_written_is_no_full_disk_but_for_want_of_room(
     pod: MakeContainer, tmp_path: Path
 ) -> None:
     # The mount may seem to be there while its process is gone, and the log's writer knows better.
-    ended = pod().sh("busybox killall -KILL dd; exit 3".replace("busybox", BUSYBOX))
+    ended = pod().sh(f"until {BUSYBOX} killall -KILL dd; do :; done; exit 3")
     assert ended.termination.reason is ReasonCode.BUCKET_FAILED, ended
     assert "the log could not be written any more" in ended.termination.message
     assert ended.termination.failure is FailureClass.INFRASTRUCTURE
