@@ -162,7 +162,9 @@ class _Store:
         bucket = place / "bucket"
         bucket.mkdir()
         command = [*self._rclone("mount"), f"store:{BUCKET}/{name}", str(bucket)]
-        process = subprocess.Popen([*command, *_flags(place / "cache", control)])
+        with (place / "log").open("w") as log:
+            command += _flags(place / "cache", control)
+            process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             until(lambda: process.poll() is not None or bucket.is_mount(), what="the mount")
             steer: dict[str, object] = {"rclone": control}
@@ -184,7 +186,7 @@ class _Store:
 
 
 def _flags(cache: Path, control: str) -> list[str]:
-    """Return the flags that the driver gives a sidecar; the last of two equal ones counts."""
+    """Return the flags that the driver gives a sidecar, but for its one address."""
     bucket = Bucket(url=f"s3://{BUCKET}", driver="rclone", writes=Writes.STAGED, remote="store")
     mounted = rclone.mount(
         Directory(
@@ -200,5 +202,6 @@ def _flags(cache: Path, control: str) -> list[str]:
     (sidecar,) = mounted.fragment.init_containers
     arguments = sidecar["args"]
     assert isinstance(arguments, list)
-    flags = [str(each) for each in arguments if str(each).startswith("--")]
+    flags = [flag for flag in map(str, arguments) if flag.startswith("--")]
+    flags = [flag for flag in flags if not flag.startswith("--rc-addr=")]  # it would serve both
     return [*flags, f"--cache-dir={cache}", f"--rc-addr={control}"]
