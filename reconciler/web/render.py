@@ -66,7 +66,10 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownLog:
-    """The log of a task's attempt, or why it is missing."""
+    """The log of a task's attempt, or why it is missing.
+
+    ``drawn`` are the task, the key and the attempt of the curves, None for those of the log.
+    """
 
     task: TaskKind
     attempt: int
@@ -74,6 +77,12 @@ class ShownLog:
     found: TerminalOutput | NoTail
     key: TaskKey | None = None
     charts: Charts = field(default_factory=Charts)
+    drawn: tuple[TaskKind, TaskKey | None, int] | None = None
+
+    @property
+    def charted(self) -> tuple[TaskKind, TaskKey | None, int]:
+        """Return the task, the key and the attempt of the curves."""
+        return self.drawn or (self.task, self.key, self.attempt)
 
 
 #: The progress of objects whose running task reports it.

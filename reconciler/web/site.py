@@ -18,7 +18,7 @@ import hmac
 import secrets
 import zlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from importlib import resources
@@ -74,6 +74,8 @@ _STATIC = {
 PROXY_HEADER = "X-Reconciler-Proxy-Secret"
 _FORWARDED = ("Forwarded", "X-Forwarded-For")
 _KINDS = {kind.plural: kind for kind in Kind}
+#: Tasks whose curves are looked for where the log that is shown has none.
+_MOST_CURVES = 4
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -238,20 +240,30 @@ class Site:
         )
         tail = await self.logs.tail(wanted, LONGEST)
         number = attempt or task.attempts
-        charts = charts_of(await self.progress.curves(wanted))
-        if isinstance(tail, NoTail):
-            return ShownLog(
-                task=task.task, key=task.key, attempt=number, where="", found=tail, charts=charts
-            )
-        shown = terminal_output(tail.data, whole=tail.whole)
-        return ShownLog(
+        shown = ShownLog(
             task=task.task,
             key=task.key,
             attempt=number,
-            where=tail.where,
-            found=shown,
-            charts=charts,
+            where="" if isinstance(tail, NoTail) else tail.where,
+            found=tail
+            if isinstance(tail, NoTail)
+            else terminal_output(tail.data, whole=tail.whole),
+            charts=charts_of(await self.progress.curves(wanted)),
         )
+        return shown if named or shown.charts.drawn else await self._with_curves(shown, record)
+
+    async def _with_curves(self, log: ShownLog, record: ObjectStatus) -> ShownLog:
+        """Add the curves of the newest other task that has any.
+
+        An evaluation has none, and comes after the training that has.
+        """
+        others = [task for task in record.tasks if task.has_printed and task.task is not log.task]
+        for task in reversed(others[-_MOST_CURVES:]):
+            wanted = LogOf(object=record.ref, task=task.task, run=task.job, url=task.log)
+            charts = charts_of(await self.progress.curves(wanted))
+            if charts.drawn:
+                return replace(log, charts=charts, drawn=(task.task, task.key, task.attempts))
+        return log
 
     async def _static(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
