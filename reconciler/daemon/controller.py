@@ -348,7 +348,8 @@ class Daemon:
         """
         if planned.plan.released or self._unrecorded:
             self._store.ledger.use_releases(hold.id for hold in planned.plan.released)
-            await self._reporter.report(planned)
+            ends = {ending.run.name for ending in planned.plan.endings}
+            await self._reporter.report(planned, going_on=ends)
             try:
                 await self._store.flush()
             except GitError as error:
@@ -363,8 +364,8 @@ class Daemon:
         executor = PlanExecutor(
             self._engine, self._store.ledger, self._metrics, self.wake.replan, self._noticed
         )
-        await executor.apply(planned.plan)
-        await self._reporter.report(planned)
+        refused = await executor.apply(planned.plan)
+        await self._reporter.report(planned, going_on=refused)
 
     # -- waiting ---------------------------------------------------------------------------
 

@@ -47,15 +47,17 @@ class PlanExecutor:
     replan: Callable[[], None]
     noticed: float | None
 
-    async def apply(self, plan: Plan) -> None:
-        """Apply the plan.
+    async def apply(self, plan: Plan) -> frozenset[str]:
+        """Apply the plan; return the runs that it failed to end.
 
         Every error of the engine is logged and counted, none is raised.
         """
-        await _run_all([partial(self._end, ending) for ending in plan.endings])
+        refused: set[str] = set()
+        await _run_all([partial(self._end, ending, refused) for ending in plan.endings])
         await _run_all([partial(self._create, spec) for spec in plan.creates()])
+        return frozenset(refused)
 
-    async def _end(self, ending: RunDeletion) -> None:
+    async def _end(self, ending: RunDeletion, refused: set[str]) -> None:
         bound = log.bind(object=str(ending.run.object or ""), task=ending.run.task.value)
         try:
             await self.engine.delete(ending.run.name)
@@ -63,6 +65,7 @@ class PlanExecutor:
             self.metrics.failed("engine", error)
             bound.warning("a run could not be ended", run=ending.run.name, error=str(error))
             asyncio.get_running_loop().call_later(END_RETRY.delay(1), self.replan)
+            refused.add(ending.run.name)
             return
         if ending.action is not ActionKind.KEEP:
             bound.info("run ended", run=ending.run.name, reason=ending.reason.code.value)

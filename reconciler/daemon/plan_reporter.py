@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import UTC, datetime
 
 import structlog
@@ -57,11 +57,15 @@ class PlanReporter:
         self._metrics = metrics
         self._observe = observe
 
-    async def report(self, planned: PlannedCommit) -> None:
-        """Report a plan. Raises GitError if the commit cannot be read."""
+    async def report(self, planned: PlannedCommit, *, going_on: Container[str]) -> None:
+        """Report a plan, some of whose runs to end go on.
+
+        Raises GitError if the commit cannot be read.
+        """
         store, plan, objects = self._store, planned.plan, planned.resolved.objects
         places = {ref: problem.location for ref, problem in objects.problems.items()}
-        records = update_status(plan, changed=await self._last_changed(planned), places=places)
+        changed = await self._last_changed(planned)
+        records = update_status(plan, changed=changed, places=places, going_on=going_on)
         before = {
             ref: known.phase
             for ref in (*records, *plan.removed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 
 from reconciler.engine import Run
@@ -54,13 +54,16 @@ def update_status(
     *,
     changed: Mapping[str, Commit],
     places: Mapping[ObjectRef, Location],
+    going_on: Container[str] = (),
 ) -> dict[ObjectRef, ObjectStatus]:
     """Return the new statuses of objects that the plan has compared.
 
     Removed and unchanged objects have none.
 
     ``changed`` names the commit that last changed a manifest file, for objects seen for the first
-    time; ``places`` is where each invalid object's manifest is.
+    time; ``places`` is where each invalid object's manifest is. ``going_on`` are runs that the plan
+    ends, and that have not been ended: what they cost is counted once they are. Of a removed object
+    it is counted now, as nothing of it is known later.
     """
     inputs = plan.inputs
     keys = {decision.task.key for each in plan.decided.values() for decision in each}
@@ -73,7 +76,8 @@ def update_status(
     records = {}
     for ref, decisions in plan.decided.items():
         item = inputs.desired[ref]
-        update = _StatusUpdate(plan, item, decisions, ended, changed, replaced.get(ref, ()), payers)
+        gone = [each for each in replaced.get(ref, ()) if each.run.name not in going_on]
+        update = _StatusUpdate(plan, item, decisions, ended, changed, gone, payers)
         records[ref] = update.record()
     for ref in plan.removed & replaced.keys() & inputs.records.keys():
         records[ref] = _removed(plan, inputs.records[ref], replaced[ref])

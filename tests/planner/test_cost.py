@@ -8,11 +8,13 @@ from datetime import timedelta
 import pytest
 
 from reconciler.engine import FailureClass
+from reconciler.planner.object_status import FAILED_HISTORY
 from reconciler.planner.phases import TaskPhase
 from reconciler.planner.prices import Prices
 from reconciler.planner.status_update import update_status
 from reconciler.types import Gpu, Resources, TaskKind
 from tests.planner.histories import training
+from tests.planner.test_sweeps import BEST
 from tests.planner.world import World, finetune, model, scratch
 
 GPUS = ", resources: {gpu: {type: l4, count: 2}}"
@@ -76,6 +78,57 @@ def test_a_superseded_run_costs_what_it_was_created_with() -> None:
     world.files["a.yaml"] = scratch("a", GPUS.replace("2", "8")).replace("epochs: 3", "epochs: 9")
     world.sync()
     assert costs(world, "a") == [(TaskPhase.INTERRUPTED, 2.0, 2.0)]
+
+
+@pytest.mark.parametrize("then", ["ended", "wanted again"])
+def test_a_run_that_could_not_be_ended_at_first_costs_once(then: str) -> None:
+    world = priced(a=scratch("a", GPUS))
+    run = training(world, "a")
+    world.start(run)
+    world.sync()
+    first = world.files["a.yaml"]
+    world.files["a.yaml"] = first.replace("epochs: 3", "epochs: 4")
+    world.now += HOUR
+    refuse(world)
+    assert spent(world, "a") == 0.0
+    world.now += HOUR
+    if then == "wanted again":
+        world.files["a.yaml"] = first
+        world.sync()
+        world.succeed(run)
+    world.sync()
+    phase = TaskPhase.INTERRUPTED if then == "ended" else TaskPhase.SUCCEEDED
+    assert costs(world, "a") == [(phase, 4.0, 4.0)]
+    assert spent(world, "a") == 4.0
+
+
+def test_many_runs_that_could_not_be_ended_at_first_cost_once() -> None:
+    count = FAILED_HISTORY + 10
+    rates = ", ".join(map(str, range(1, count + 1)))
+    world = priced(a=scratch("a", f"{GPUS}, matrix: {{params: {{lr: [{rates}]}}, {BEST}}}"))
+    world.released = frozenset(hold.id for hold in world.plan().holds)
+    world.sync()
+    world.succeed(world.run_of("a", TaskKind.BUILD))
+    world.sync()
+    for name in world.live():
+        world.start(name)
+    world.sync()
+    world.now += HOUR
+    world.files["a.yaml"] = world.files["a.yaml"].replace("epochs: 3", "epochs: 4")
+    world.released = frozenset(hold.id for hold in world.plan().holds)
+    for _ in range(3):
+        refuse(world)
+    assert spent(world, "a") == 0.0
+    world.sync()
+    assert spent(world, "a") == 2.0 * count
+
+
+def refuse(world: World) -> None:
+    """Sync, and have no run ended."""
+    plan = world.plan()
+    assert plan.endings
+    going_on = {ending.run.name for ending in plan.endings}
+    world.records |= update_status(plan, changed={}, places={}, going_on=going_on)
 
 
 def test_a_run_of_a_removed_object_costs_until_it_is_ended() -> None:
