@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     )
     from reconciler.workspace.commit_reader import CommitReader, CommitSnapshot, EffectiveObjects
     from reconciler.workspace.git_setup import (
-        believed_status,
         credential_table,
         git_folder,
         head_verification,
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
         update_branches,
     )
     from reconciler.workspace.remote_clusters import RemoteStatusReader
+    from reconciler.workspace.signature_setup import believed_status
     from reconciler.workspace.source_resolver import (
         GitResolutions,
         Requests,
@@ -72,8 +72,8 @@ _MODULES = {
         "ResolvedCommit",
     ),
     "commit_reader": ("CommitReader", "CommitSnapshot", "EffectiveObjects"),
+    "signature_setup": ("believed_status",),
     "git_setup": (
-        "believed_status",
         "credential_table",
         "git_folder",
         "head_verification",

@@ -1,14 +1,11 @@
-"""Remotes of a configuration, their credentials, and signatures of commits."""
+"""Remotes of a configuration, each with its credentials."""
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from reconciler.config import CredentialsSection, Setup
 from reconciler.git import (
-    MOST_COMMITS,
-    CommitSigner,
     Credential,
     CredentialTable,
     GitError,
@@ -19,8 +16,12 @@ from reconciler.git import (
     UpdateBranches,
     normal_url,
 )
-from reconciler.types import Commit
 from reconciler.urls import admits_url
+from reconciler.workspace.signature_setup import (
+    checks_status,
+    configured_verifier,
+    status_signer,
+)
 from reconciler.workspace.tenant_signatures import TenantSignatures
 from reconciler.workspace.verified_head import HeadVerification
 
@@ -132,44 +133,3 @@ def source_reader(
         patience=patience,
         allowed=lambda url: admits_url(url, setup.sources_allow),
     )
-
-
-def believed_status(setup: Setup, repository: Repository, tip: Commit) -> Commit | None:
-    """Return the newest status commit that counts, up to a tip.
-
-    Raises GitError where signatures cannot be checked, as without the key.
-    """
-    if not checks_status(setup):
-        return tip
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        verifier = configured_verifier(setup, home, own=status_signer(setup, home))
-        commits = repository.history(tip, first_parents=True, limit=MOST_COMMITS)
-        return verifier.first_verified(repository.git_directory, commits)
-
-
-def checks_status(setup: Setup) -> bool:
-    """Return whether unsigned status commits do not count."""
-    config = setup.config
-    return config.status.signing_key_file is not None and config.repository.verify is not None
-
-
-def configured_verifier(
-    setup: Setup, home: Path, own: CommitSigner | None = None
-) -> SignatureVerifier:
-    """Return the verifier of `repository.verify`, which must be configured."""
-    section = setup.config.repository.verify
-    assert section is not None
-    return SignatureVerifier(
-        signers=setup.optional_file(section.signers),
-        revoked=setup.optional_file(section.revoked),
-        keyring=setup.optional_file(section.keyring),
-        home=home,
-        own=own,
-    )
-
-
-def status_signer(setup: Setup, home: Path) -> CommitSigner | None:
-    """Return the signer of status commits, if they are signed."""
-    key = setup.optional_file(setup.config.status.signing_key_file)
-    return CommitSigner(key, home) if key is not None else None
