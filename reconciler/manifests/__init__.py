@@ -89,7 +89,8 @@ if TYPE_CHECKING:
         ObservedBucketSection,
         Reference,
     )
-    from reconciler.manifests.tenants import ANY_GPU, Tenancy, Tenant, Tenants
+    from reconciler.manifests.tenancy import Tenancy
+    from reconciler.manifests.tenants import ANY_GPU, Tenant, Tenants
     from reconciler.manifests.yaml import LARGEST_FILE, place, read_documents, shown_path, validate
     from reconciler.manifests.yaml_nodes import Path, TextBounds
     from reconciler.manifests.yaml_scalars import FIRST_RESOLVED, resolve_scalar
@@ -150,7 +151,7 @@ _MODULES = {
     "Seconds": "fields",
     "Section": "fields",
     "Subdomain": "fields",
-    "Tenancy": "tenants",
+    "Tenancy": "tenancy",
     "Tenant": "tenants",
     "Tenants": "tenants",
     "TextBounds": "yaml_nodes",

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from reconciler.manifests.effects import FORMERLY_ANNOTATION
 from reconciler.manifests.loader import Manifest, identity_of
 from reconciler.manifests.sources import BucketSection
-from reconciler.manifests.tenants import Tenancy
+from reconciler.manifests.tenancy import Tenancy
 from reconciler.manifests.yaml_nodes import Path
 from reconciler.types import ObjectRef, Problem
 from reconciler.urls import below, clusters_folder, namespace_folder

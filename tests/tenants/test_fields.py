@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.manifests.test_field_effects import ROOTS, declared
 
-#: Fields that name something outside the object; ``tenants.py`` checks each.
+#: Fields that name something outside the object; ``tenancy.py`` checks each.
 BOUND = {
     "metadata.namespace",
     "spec.source.bucket.url",
@@ -64,6 +64,6 @@ def test_each_field_is_known_to_be_bounded_or_the_objects_own() -> None:
     unknown = fields - BOUND - OWN
     assert not unknown, (
         f"does {min(unknown)} name something outside its object (a Secret, a queue, a bucket)? "
-        "Then bound it in reconciler/manifests/tenants.py and list it in BOUND, else in OWN"
+        "Then bound it in reconciler/manifests/tenancy.py and list it in BOUND, else in OWN"
     )
     assert fields >= BOUND | OWN
