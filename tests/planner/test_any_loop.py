@@ -143,6 +143,12 @@ class Loop(LoopWorld):
         if self.sync_until(stop) and self.last is not None:
             held = any(hold.kind is HoldKind.BUDGET for hold in self.last.holds)
             self.seen |= {"budget"} if held else set()
+        spent = [
+            *(each.spent for each in self.records.values()),
+            *self.ledger.removed_spent.values(),
+        ]
+        counted = sum(each.get(self.month, 0.0) for each in spent)
+        assert counted <= self.spent.get(self.month, 0.0) + 1e-2, "a cost is counted twice"
         for record in self.records.values():
             served = record.artifact.key if record.artifact is not None else None
             assert served not in self.trained - self.let_through, "a rejected artifact is served"
