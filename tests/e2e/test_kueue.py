@@ -191,7 +191,7 @@ def test_two_nodes_are_admitted_together_or_not_at_all(site: ClusterSite) -> Non
     two = "    resources: {gpu: {count: 1}, nodes: 2}\n    queue: gpus\n"
     site.push_model("a", more=two)
     with daemon(site):
-        waits(site, "a", "queued in gpus: ", "nvidia.com/gpu")
+        waits(site, "a", "queued in gpus", "nvidia.com/gpu")
         assert is_suspended(site, "a")
         assert site.namespace.cluster.api.items(site.namespace.pods) == [], "no rank has begun"
         queue = f"/apis/kueue.x-k8s.io/v1beta2/clusterqueues/{site.namespace.name}"
