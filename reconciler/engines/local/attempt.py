@@ -145,7 +145,8 @@ class Attempt:
             alive = any(rank.code is None for rank in self._ranks)
             if ended is not None and (not alive or time.monotonic() >= deadline):
                 return ended
-            self._read(selector, min(1.0, max(0.0, deadline - time.monotonic())))
+            wait = 1.0 if self.progress is None else self.progress.wait
+            self._read(selector, min(wait, max(0.0, deadline - time.monotonic())))
 
     def _over(self, deadline: float, stop: Stop | None) -> Ended | None:
         failed = next((rank for rank in self._ranks if rank.code), None)

@@ -29,8 +29,10 @@ from reconciler.engine import (
 )
 from reconciler.engines.local.state import Stopwatch
 
-#: Seconds between two looks at the files of commands.
-_INTERVAL = 0.5
+#: Seconds between two looks at the files of commands: at first, and in the end.
+_SHORTEST, _LONGEST = 0.02, 0.5
+#: Looks at a file in the time that its attempt has taken so far, so a short one has a curve too.
+_LOOKS = 20
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,11 +52,16 @@ class AttemptProgress:
     _began: float = field(default_factory=time.monotonic)
     _points: Curves = field(default_factory=Curves)
     _seen: dict[Path, tuple[int, int, int]] = field(default_factory=dict)
-    _looked: float = float("-inf")
+    _due: float = float("-inf")
     _lines: list[str] = field(default_factory=list)
     _whole: bool = False
     _changed: bool = False
     _reported: bool = False
+
+    @property
+    def wait(self) -> float:
+        """The seconds until the next look at the files."""
+        return max(0.0, self._due - time.monotonic())
 
     def poll(self) -> bool:
         """Look at the files, if it is time.
@@ -62,9 +69,9 @@ class AttemptProgress:
         Return whether one has changed, or a usable report came, since the last time.
         """
         now = time.monotonic()
-        if now - self._looked < _INTERVAL:
+        if now < self._due:
             return False
-        self._looked = now
+        self._due = now + pause_after(now - self._began)
         reported, self._reported = self._reported, False
         changed = self._look()
         self._write()
@@ -133,6 +140,11 @@ class AttemptProgress:
                 return
             self._whole = False
             _replace(self.curves, "".join(self._points.lines()).encode())
+
+
+def pause_after(seconds: float) -> float:
+    """Return the pause between looks at an attempt of some age."""
+    return min(_LONGEST, max(_SHORTEST, seconds / _LOOKS))
 
 
 def read_progress(file: Path) -> Progress | None:

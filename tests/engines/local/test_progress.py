@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.engine import Curves, FailureClass, Progress, RunPhase, read_curves
-from reconciler.engines.local.progress import AttemptProgress, read_progress
+from reconciler.engines.local.progress import AttemptProgress, pause_after, read_progress
 from reconciler.reasons import ReasonCode
 from tests.engines.local.bench import Bench, reason, script, until
 from tests.patience import longer
@@ -129,7 +129,7 @@ async def test_output_begins_the_time_anew(bench: Bench) -> None:
 def test_a_change_of_a_ranks_file_and_a_usable_report_are_signs_of_life(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reconciler.engines.local.progress._INTERVAL", 0.0)
+    monkeypatch.setattr("reconciler.engines.local.progress._LONGEST", 0.0)
     files = [tmp_path / "0", tmp_path / "1"]
     progress = AttemptProgress(
         attempt=1, files=files, newest=tmp_path / "newest", curves=tmp_path / "curves"
@@ -143,6 +143,21 @@ def test_a_change_of_a_ranks_file_and_a_usable_report_are_signs_of_life(
     assert progress.poll()
     progress.take(b"{")
     assert not progress.poll()
+
+
+def test_looks_are_frequent_at_first_and_twice_a_second_in_the_end() -> None:
+    pauses = [pause_after(seconds) for seconds in (0, 1, 5, 10, 3600)]
+    assert pauses == [0.02, 0.05, 0.25, 0.5, 0.5]
+
+
+async def test_a_training_of_a_second_that_prints_nothing_has_a_curve(bench: Bench) -> None:
+    _, run = await bench.carry_out(
+        f"report() {{ {REPORT}; }}\nfor step in $(seq 40); do\n"
+        'report "{\\"step\\": $step, \\"metrics\\": {\\"loss\\": $step}}"\nsleep 0.025\ndone\n'
+        'echo model > "$MODEL_DIR/model"'
+    )
+    assert run.phase is RunPhase.SUCCEEDED, reason(run)
+    assert len(curves_of(bench, "train").metrics["loss"]) >= 5
 
 
 async def test_each_attempt_has_curves_of_its_own(bench: Bench) -> None:
