@@ -140,9 +140,7 @@ def status(
 
     def render(records: Sequence[ObjectStatus], *, compact: bool = False) -> RenderableType:
         if history:
-            table = _history_table(records, order, compact=compact)
-            served = served_table(records, clones[0], compact=compact)
-            return Group(table, Text(), served) if served is not None else table
+            return _history(records, order, clones[0], compact=compact)
         table = object_table(
             records, among=everything, compact=compact, latest=latest, bars=compact
         )
@@ -293,6 +291,25 @@ def _sorted(
     having = [pair for pair in entries if metric in pair[1].metrics]
     having.sort(key=lambda pair: pair[1].metrics[metric], reverse=not order.ascending)
     return having + [pair for pair in entries if metric not in pair[1].metrics]
+
+
+def _history(
+    records: Sequence[ObjectStatus],
+    order: _Order,
+    repository: Repository | None,
+    *,
+    compact: bool = False,
+) -> RenderableType:
+    """Render the runs, and below them what promotions have served.
+
+    A promotion runs nothing: of promotions alone there is no table of runs.
+    """
+    table = _history_table(records, order, compact=compact)
+    served = served_table(records, repository, compact=compact)
+    if served is None:
+        return table
+    ran = any(record.history for record in records)
+    return Group(table, Text(), served) if ran else served
 
 
 def _history_table(
