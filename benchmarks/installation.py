@@ -94,10 +94,12 @@ def count_jobs(cluster: Cluster, namespace: str) -> int:
     return len(page["items"]) + int(page["metadata"].get("remainingItemCount", 0))
 
 
-def settle(pid: int) -> None:
+def settle(pid: int, *, patience: float = LONG) -> None:
     """Wait until a daemon has used nearly no CPU for a while."""
-    while True:
+
+    def rests() -> bool:
         before = cpu_seconds(pid)
         time.sleep(IDLE)
-        if cpu_seconds(pid) - before <= 0.01:
-            return
+        return cpu_seconds(pid) - before <= 0.01
+
+    until(rests, what="the daemon to rest", patience=patience)
