@@ -151,10 +151,11 @@ def test_a_try_that_fails_says_where_its_log_is_and_may_be_repeated(site: Site) 
     assert tip(site) == before
 
 
+@pytest.mark.parametrize("clears", [":", 'rm -rf "$MODEL_DIR"/*'])
 def test_the_log_of_a_failed_try_is_printed_by_its_key(
-    site: Site, cli: Cli, monkeypatch: pytest.MonkeyPatch
+    site: Site, cli: Cli, monkeypatch: pytest.MonkeyPatch, clears: str
 ) -> None:
-    body = 'echo "lr $PARAM_LR"\ntest "$PARAM_LR" = 1\n' + TRAIN
+    body = f'{clears}\necho "lr $PARAM_LR"\ntest "$PARAM_LR" = 1\n' + TRAIN
     site.trained("base", body, params={"lr": 1})
     assert site.sync().returncode == 0
     done = site.run_once("--set", "training.params.lr=2", "base")

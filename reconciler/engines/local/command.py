@@ -22,6 +22,7 @@ from reconciler.engine import (
 )
 from reconciler.engines.local.environment import read_secrets
 from reconciler.engines.local.failures import ArtifactError
+from reconciler.engines.local.folders import have_folder, is_folder
 from reconciler.engines.local.fsync import (
     make_read_only,
     make_writable,
@@ -124,12 +125,12 @@ class _Execution:
 
     def _prepare(self) -> None:
         """Make the artifact directory writable; check the inputs."""
-        _have_folder(self.output)
+        have_folder(self.output)
         sync_directory(self.output.parent)
         if not self.output.stat().st_mode & stat.S_IWUSR:
             # It was complete once, and is not any more: a file has been lost or cut short.
             make_writable(self.output)
-        _have_folder(self.output / LOGS)
+        have_folder(self.output / LOGS)
         if self.spec.lineage.get(LOCAL) is True:
             note_try(self.output, self.spec.task)
         for fault in self.damaged:
@@ -179,26 +180,37 @@ class _Execution:
                 finally:
                     elapsed = (run.clock.now() - started).total_seconds()
                     self.gpu_seconds += elapsed * spec.resources.gpus
+                    gone = not is_folder(self.output)
+                    self._keep_logs(output)
                     progress.close()
+                if gone:
+                    raise self._gone()
                 return self._complete(attempt, started, output, signing_key)
             finally:
                 output.close()
                 remove_tree(scratch)
-                if spec.lineage.get(LOCAL) is True:
-                    with suppress(OSError):  # the command may have removed it
-                        note_try(self.output, spec.task)
+
+    def _keep_logs(self, output: Output) -> None:
+        """Write again what the command has removed of its logs."""
+        with suppress(OSError):  # no log is worth another end of the attempt
+            have_folder(self.output)
+            have_folder(self.output / LOGS)
+            output.restore()
+            if self.spec.lineage.get(LOCAL) is True:
+                note_try(self.output, self.spec.task)
+
+    def _gone(self) -> ArtifactError:
+        kind = self.spec.output_kind
+        variable = RESULT_DIR if self.spec.artifact is not None else output_variable(kind)
+        return ArtifactError(
+            f"the directory that {variable} names is not there any more; write "
+            "into it, and remove or replace no more than what is in it"
+        )
 
     def _complete(
         self, attempt: int, started: datetime, output: Output, signing_key: SigningKey | None
     ) -> Result:
         finished = self.run.clock.now()
-        if self.output.is_symlink() or not self.output.is_dir():
-            kind = self.spec.output_kind
-            variable = RESULT_DIR if self.spec.artifact is not None else output_variable(kind)
-            raise ArtifactError(
-                f"the directory that {variable} names is not there any more; write "
-                "into it, and remove or replace no more than what is in it"
-            )
         metrics, ignored = read_metrics(self.output)
         warnings = [*self.inputs.changed_meanwhile()]
         if ignored is not None:
@@ -225,6 +237,8 @@ class _Execution:
 
     def _unmark(self) -> None:
         """Remove a marker that is not valid, and its signature."""
+        if self.output.is_symlink():
+            return  # another directory's may be whole
         with suppress(NotADirectoryError):  # a command has put a file in the artifact's place
             remove_tree(self.output / MARKER)
             remove_tree(self.output / SIGNATURE)
@@ -281,13 +295,6 @@ class _Execution:
 def progress_file(scratch: Path, rank: int) -> Path:
     """Return a rank's PROGRESS_FILE, in a folder that is writable."""
     return scratch / str(rank) / "progress.json"
-
-
-def _have_folder(path: Path) -> None:
-    """Make a real folder, replacing anything that a command put there."""
-    if path.is_symlink() or not path.is_dir():
-        remove_tree(path)
-    path.mkdir(parents=True, exist_ok=True)
 
 
 def _free_port() -> int:

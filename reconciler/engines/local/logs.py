@@ -10,17 +10,21 @@ import os
 import re
 import stat
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from reconciler import redaction
 from reconciler.engine import ATTEMPT_LOG, LogOf, NoTail, Tail
+from reconciler.engines.local.folders import create_in, open_logs
+from reconciler.engines.local.fsync import remove_tree
 from reconciler.urls import redact
 
 #: A log is cut here: a command gone wild would otherwise fill the disk under every other run.
 LIMIT = 1 << 30
 _TAIL = 8192
+_PIECE = 1 << 20
 _MOST_SHOWN = 600
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -35,6 +39,7 @@ class Output:
 
     handle: int
     limit: int = LIMIT
+    path: Path | None = None
     disk_full: bool = False
     _written: int = 0
     _cut: bool = False
@@ -43,8 +48,8 @@ class Output:
     @classmethod
     def create(cls, path: Path, *, limit: int = LIMIT) -> Output:
         """Create the file. Raises FileExistsError for a number that was used."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-        return cls(os.open(path, flags, 0o644), limit)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND
+        return cls(os.open(path, flags, 0o644), limit, path)
 
     def write(self, data: bytes) -> None:
         """Append output of the command."""
@@ -81,6 +86,36 @@ class Output:
         lines = [stripped for line in text.splitlines() if (stripped := line.strip())]
         shown = " / ".join(lines[-count:]) if count else ""
         return shown if len(shown) <= _MOST_SHOWN else f"…{shown[-_MOST_SHOWN:]}"
+
+    def restore(self) -> None:
+        """Write the file again if the command has removed or replaced it.
+
+        To be called once no process of the command is left. Raises OSError.
+        """
+        if self.path is None:
+            return
+        with open_logs(self.path.parent) as folder:
+            with suppress(FileNotFoundError):
+                found = os.stat(self.path.name, dir_fd=folder, follow_symlinks=False)
+                if os.path.samestat(found, os.fstat(self.handle)):
+                    return
+                remove_tree(self.path)
+            old = self.handle
+            self.handle = create_in(folder, self.path.name, os.O_RDWR | os.O_APPEND)
+            try:
+                self._copy(old)
+            finally:
+                os.close(old)
+            os.fsync(folder)
+
+    def _copy(self, old: int) -> None:
+        """Append another file's content, as far as there is room."""
+        at, written, was_full = 0, self._written, self.disk_full
+        self.disk_full = False
+        while not self.disk_full and (data := os.pread(old, _PIECE, at)):
+            at += len(data)
+            self._append(data)
+        self._written, self.disk_full = written, self.disk_full or was_full
 
     def close(self) -> None:
         """Close the file, durably if the disk permits it."""

@@ -30,9 +30,11 @@ from reconciler.engine import (
     warnings_of,
 )
 from reconciler.engines.local.failures import ArtifactError
+from reconciler.engines.local.folders import is_folder, open_logs, replace_in
 from reconciler.engines.local.fsync import (
     encode,
     read_json,
+    remove_tree,
     replace,
     sync_digested,
     sync_file,
@@ -266,10 +268,13 @@ def write_marker(
 
 
 def note_try(directory: Path, task: TaskKind) -> None:
-    """Name the task of a try beside its logs."""
-    logs = directory / LOGS
-    logs.mkdir(exist_ok=True)
-    replace(logs / TRY, encode({"version": _VERSION, "task": task.value}))
+    """Name the task of a try beside its logs. Raises OSError."""
+    note = directory / LOGS / TRY
+    with open_logs(note.parent) as folder:
+        if is_folder(note):
+            remove_tree(note)
+        content = encode({"version": _VERSION, "task": task.value})
+        replace_in(folder, TRY, content, durable=True)
 
 
 def read_try(directory: Path) -> TaskKind | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 import time
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from reconciler.engine import (
     Report,
     read_report,
 )
+from reconciler.engines.local.folders import open_folder, open_logs, replace_in
 from reconciler.engines.local.state import Stopwatch
 
 #: Seconds between two looks at the files of commands: at first, and in the end.
@@ -131,15 +131,18 @@ class AttemptProgress:
         if not self._changed or self.progress is None:
             return
         self._changed = False
-        with contextlib.suppress(OSError):
-            _replace(self.newest, msgspec.json.encode(PROGRESS.dump(self.progress)))
+        with contextlib.suppress(OSError), open_folder(self.newest.parent) as folder:
+            data = msgspec.json.encode(PROGRESS.dump(self.progress))
+            replace_in(folder, self.newest.name, data, durable=False)
         lines, self._lines = self._lines, []
-        with contextlib.suppress(OSError):
-            if not self._whole and self.curves.exists():
-                _append(self.curves, "".join(lines).encode())
-                return
+        name = self.curves.name
+        with contextlib.suppress(OSError), open_logs(self.curves.parent) as folder:
+            if not self._whole:
+                with contextlib.suppress(FileNotFoundError):
+                    _append(folder, name, "".join(lines).encode())
+                    return
             self._whole = False
-            _replace(self.curves, "".join(self._points.lines()).encode())
+            replace_in(folder, name, "".join(self._points.lines()).encode(), durable=False)
 
 
 def pause_after(seconds: float) -> float:
@@ -156,20 +159,8 @@ def read_progress(file: Path) -> Progress | None:
         return None
 
 
-def _append(file: Path, data: bytes) -> None:
-    handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK)
+def _append(folder: int, name: str, data: bytes) -> None:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+    handle = os.open(name, flags, dir_fd=folder)
     with os.fdopen(handle, "wb", buffering=0) as stream:
         stream.write(data)
-
-
-def _replace(file: Path, data: bytes) -> None:
-    """Replace a file at once, and not durably."""
-    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        temporary.replace(file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
