@@ -77,8 +77,8 @@ class Holds:
         self._ends: set[str] = set()
         #: What objects were last recorded with, by a daemon.
         self._recorded: dict[ObjectRef, frozenset[str]] = {}
-        #: When the status branch was last lost or damaged.
-        self._forgotten_at = -math.inf
+        #: When a status was pushed first after the branch was last lost or damaged.
+        self._known_since = -math.inf
 
     # -- users ---------------------------------------------------------------------------------
 
@@ -102,7 +102,7 @@ class Holds:
         """The status branch was lost or damaged: there is less to guard than it seems."""
         self._recomputes.clear()
         self._wide.clear()
-        self._forgotten_at = self._world.loop.now
+        self._known_since = math.inf
 
     def release(self) -> Iterator[str]:
         """Yield the ids of all holds, which a user releases now."""
@@ -143,6 +143,7 @@ class Holds:
 
         What a line has let be made needs another once it is made, or nothing asks for it.
         """
+        self._known_since = min(self._known_since, self._world.loop.now)
         for line in now - set(used):
             found = self._lines.get(line, Released())
             self._tasks |= found.tasks
@@ -199,7 +200,7 @@ class Holds:
         records = (r for r in self._world.invariants.records if of(r.ref.namespace))
         month = month_of(self._world.loop.wall())
         spent = sum(record.spent.get(month, 0.0) for record in records)
-        known = self._world.loop.now - self._forgotten_at > _SLACK
+        known = self._world.loop.now - self._known_since > _SLACK
         running = sum(cost for at, cost in self._costs() if of(at)) if known else 0.0
         if spent + running >= budget:
             name = job["metadata"]["name"]
