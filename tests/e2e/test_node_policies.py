@@ -23,6 +23,7 @@ from tests.cluster.fixtures import Namespace
 from tests.e2e.family import family
 from tests.e2e.node_site import NodeSite, daemon, program, until
 from tests.e2e.rclone_bucket import rclone_bucket
+from tests.e2e.test_node import RANKS
 from tests.test_deploy import DEPLOY
 
 JOB = {"app.kubernetes.io/managed-by": "reconciler"}
@@ -181,35 +182,9 @@ def test_the_daemon_is_reached_at_its_port_and_reaches_those_that_are_named(
         assert end_of(namespace, "prometheus") == ""
 
 
-#: A training that ends well once it has seen that the policies hold for it.
-FENCED = (
-    REACHES
-    + """\
-import os
-within(False, os.environ["CLOSED"])
-open(os.environ["MODEL_DIR"] + "/weights", "w").write("fenced")
-"""
-)
-RANKS = (
-    REACHES
-    + """\
-import os
-rank, port = int(os.environ["NODE_RANK"]), int(os.environ["MASTER_PORT"])
-within(False, os.environ["CLOSED"])
-if rank == 0:
-    server = socket.create_server(("", port))
-    peer, _ = server.accept()
-    open(os.environ["MODEL_DIR"] + "/heard", "wb").write(peer.recv(100))
-else:
-    while True:
-        try:
-            peer = socket.create_connection((os.environ["MASTER_ADDR"], port), 1)
-            break
-        except OSError:
-            time.sleep(0.2)
-    peer.sendall(b"from rank 1")
-"""
-)
+#: The beginning of trainings that go on once they have seen that the policies hold for them.
+FENCED = REACHES + 'import os\nwithin(False, os.environ["CLOSED"])\n'
+WEIGHTS = 'open(os.environ["MODEL_DIR"] + "/weights", "w").write("fenced")\n'
 
 
 @pytest.mark.timeout(1500)
@@ -225,8 +200,8 @@ def test_builds_loads_and_trainings_need_no_more_than_the_policies_of_jobs_allow
     with server(policy_cluster.address) as port:
         closed = {"CLOSED": f"{policy_cluster.address}:{port}"}
         family(site)
-        program(site, "fenced", FENCED, env=closed)
-        program(site, "ranks", RANKS, env=closed, resources={"nodes": 2})
+        program(site, "fenced", FENCED + WEIGHTS, env=closed)
+        program(site, "ranks", FENCED + RANKS, env=closed, resources={"nodes": 2})
         site.push()
         with daemon(site):
             until(lambda: set(site.phases().values()) <= {"Ready", "Failed"} and site.phases(),
