@@ -196,9 +196,15 @@ class TaskStatus:
 
 
 def newest_printed(tasks: Iterable[TaskStatus]) -> TaskStatus | None:
-    """Return the last started task that may have a log, or None."""
+    """Return the last started task that may have a log, or None.
+
+    Of those that have started in one second it is the one that comes after the others.
+    """
+    order = tuple(TaskKind)
     printed = (task for task in tasks if task.has_printed)
-    return max(printed, key=lambda t: (t.started is not None, t.started, t.task), default=None)
+    return max(
+        printed, key=lambda t: (t.started is not None, t.started, order.index(t.task)), default=None
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

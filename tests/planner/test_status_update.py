@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
+from reconciler.planner.object_status import TaskStatus, newest_printed
+from reconciler.planner.phases import TaskPhase
 from reconciler.planner.status_update import update_status
+from reconciler.types import TaskKind
 from tests.planner.histories import settled
 from tests.planner.world import World, model, scratch
 
@@ -47,3 +52,15 @@ def test_a_status_does_not_bring_back_a_result_that_was_lost() -> None:
     world.ledger.lose(record.artifact.key, world.now)
     world.ledger.learn_image_keys(record)
     assert world.ledger.result(record.artifact.key) is None
+
+
+def test_of_two_tasks_that_start_in_one_second_the_later_one_is_the_newest() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    train, evaluate = (
+        TaskStatus(task=task, phase=TaskPhase.SUCCEEDED, attempts=1, started=now)
+        for task in (TaskKind.TRAIN, TaskKind.EVALUATE)
+    )
+    assert newest_printed([train, evaluate]) is evaluate
+    assert newest_printed([evaluate, train]) is evaluate
+    later = replace(train, started=now + timedelta(seconds=1))
+    assert newest_printed([later, evaluate]) is later
