@@ -20,7 +20,7 @@ import pygit2
 from benchmarks.figures import Figure
 from benchmarks.installation import finished, jobs, settle, until_synced
 from benchmarks.process import children_cpu_seconds, cpu_seconds, own_cpu_seconds
-from benchmarks.repository import AUTHOR, manifest
+from benchmarks.repository import AUTHOR, manifest, push_by_hand
 from tests.cluster import lease
 from tests.cluster.cluster import Cluster
 from tests.e2e.site import git, stop, until
@@ -129,11 +129,7 @@ def _by_hand(repository: Path) -> float:
     clone = repository.parent / "clone.git"
     before = children_cpu_seconds()
     git(clone, "fetch", "--quiet", "origin", "main")
-    held = pygit2.Repository(str(clone))
-    tree = held.TreeBuilder()
-    tree.insert("file", held.create_blob(os.urandom(1024)), pygit2.GIT_FILEMODE_BLOB)
-    made = held.create_commit(None, AUTHOR, AUTHOR, "By hand", tree.write(), [])
-    git(clone, "push", "--quiet", "--force", "origin", f"{made}:refs/heads/by-hand")
+    push_by_hand(clone, {"file": os.urandom(1024)})
     return children_cpu_seconds() - before
 
 

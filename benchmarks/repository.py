@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from reconciler.planner.status_update import update_status
 from reconciler.status.encoding import dump_record
 from reconciler.types import Commit, Kind
 from reconciler.workspace import CommitPlanner, CommitReader, PlanState, SourceResolver
+from tests.e2e.site import git
 
 BUCKET = "file:///buckets"
 STATUS_REF = "refs/heads/reconciler/status/local"
@@ -86,6 +87,16 @@ def make(
     second = _commit(repository, "One of them")
     _record_all(repository, folder, first)
     return first, second
+
+
+def push_by_hand(clone: Path, files: Mapping[str, bytes]) -> None:
+    """Commit files into one folder, and push that with git."""
+    held = pygit2.Repository(str(clone))
+    tree = held.TreeBuilder()
+    for name, data in files.items():
+        tree.insert(name, held.create_blob(data), pygit2.GIT_FILEMODE_BLOB)
+    made = held.create_commit(None, AUTHOR, AUTHOR, "By hand", tree.write(), [])
+    git(clone, "push", "--quiet", "--force", "origin", f"{made}:refs/heads/by-hand")
 
 
 def _commit(repository: pygit2.Repository, message: str) -> Commit:

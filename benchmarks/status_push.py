@@ -20,7 +20,7 @@ import pygit2
 
 from benchmarks.figures import Figure
 from benchmarks.process import children_cpu_seconds
-from benchmarks.repository import AUTHOR, STATUS_REF, make
+from benchmarks.repository import STATUS_REF, make, push_by_hand
 from reconciler.daemon.status_store import StatusStore
 from reconciler.planner.object_status import ObjectStatus
 from reconciler.status import Sync
@@ -149,11 +149,8 @@ def _size(held: pygit2.Repository, tree: pygit2.Tree, before: pygit2.Tree | None
 def _by_hand(clone: Path) -> float:
     """Commit files into a folder and push them with git; return the CPU of both."""
     before, gits = time.process_time(), children_cpu_seconds()
-    held = pygit2.Repository(str(clone))
-    tree = held.TreeBuilder()
-    for number in range(CHANGED):
-        blob = held.create_blob(f"{number} {time.time_ns()}\n".encode() * 50)
-        tree.insert(f"{number}.yaml", blob, pygit2.GIT_FILEMODE_BLOB)
-    made = held.create_commit(None, AUTHOR, AUTHOR, "By hand", tree.write(), [])
-    git(clone, "push", "--quiet", "--force", "origin", f"{made}:refs/heads/by-hand")
+    push_by_hand(
+        clone,
+        {f"{n}.yaml": f"{n} {time.time_ns()}\n".encode() * 50 for n in range(CHANGED)},
+    )
     return time.process_time() - before + children_cpu_seconds() - gits
