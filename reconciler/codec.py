@@ -105,9 +105,6 @@ class Codec(Generic[T]):
         self._forms = forms
         self._version = version
         self._field: Callable[[Any], tuple[_Field, ...]] = cache(self._fields_of)
-        self._written_of: Callable[[Any], tuple[tuple[str, str, object], ...]] = cache(
-            lambda cls: tuple((f.name, f.written, f.default) for f in self._fields_of(cls))
-        )
         self._format: Callable[[Any], _Format] = cache(self._format_of)
         self._prepared: _Format | None = None
 
@@ -141,12 +138,12 @@ class Codec(Generic[T]):
             return value
         if dataclasses.is_dataclass(value):
             tree = {}
-            for name, written, default in self._written_of(type(value)):
-                item = getattr(value, name)
+            for field in self._field(type(value)):
+                item = getattr(value, field.name)
                 if self._omit == "nothing" or (
-                    item is not None and (self._omit != "default" or item != default)
+                    item is not None and (self._omit != "default" or item != field.default)
                 ):
-                    tree[written] = item if type(item) in _PLAIN else self._dump(item)
+                    tree[field.written] = self._dump(item)
             return tree
         if isinstance(value, enum.Enum):
             return value.value
