@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from reconciler.engine import CollectedKind
 from reconciler.engines.local import (
@@ -133,9 +134,8 @@ class RemainsReader:
                         since=found.finished,
                         what=CollectedKind.TRY,
                     )
-                    for place in self._places(record.ref, TaskKey("x"), evaluates=evaluates)
-                    if (path := path_of(place)) is not None
-                    for found in find_tries(path.parent, known, markers=tuple(ArtifactState))
+                    for folder in self._folders(record.ref, evaluates=evaluates)
+                    for found in find_tries(folder, known, markers=tuple(ArtifactState))
                 ]
                 tries.sort(key=lambda each: (each.since, each.key), reverse=True)
                 yield from (t for t in tries[self.policy.keep :] if now - t.since >= age)
@@ -143,9 +143,8 @@ class RemainsReader:
     def _failed_tries(
         self, ref: ObjectRef, known: set[TaskKey], now: datetime, *, evaluates: bool
     ) -> Iterator[Remains]:
-        for place in self._places(ref, TaskKey("x"), evaluates=evaluates):
-            path = path_of(place)
-            for found in find_failed_tries(path.parent, known) if path is not None else ():
+        for folder in self._folders(ref, evaluates=evaluates):
+            for found in find_failed_tries(folder, known):
                 if now - found.ended >= timedelta(days=self.policy.failed):
                     yield Remains(
                         key=found.key,
@@ -154,6 +153,12 @@ class RemainsReader:
                         since=found.ended,
                         what=CollectedKind.ATTEMPT,
                     )
+
+    def _folders(self, ref: ObjectRef, *, evaluates: bool) -> Iterator[Path]:
+        """Yield an object's folders of keys on this machine's disk."""
+        for place in self._places(ref, TaskKey("x"), evaluates=evaluates):
+            if (path := path_of(place)) is not None:
+                yield path.parent
 
     def _places(self, ref: ObjectRef, key: TaskKey, *, evaluates: bool) -> list[str]:
         """Return the URLs of a key in the configured buckets."""

@@ -136,7 +136,7 @@ def runs_of_variants(record: ObjectStatus) -> list[DrawnRun]:
         DrawnRun(
             label=variant_text(variant.params),
             href=f"?{urlencode({'task': task.task.value, 'key': variant.key})}#log",
-            log=_log(record, task),
+            log=log_of(record, task),
         )
         for variant in ordered
         if (task := tasks.get(variant.key)) is not None
@@ -161,10 +161,11 @@ def runs_of_artifacts(
                 f"{object_href(record.ref)}?{urlencode({'task': task.task.value, 'key': row.key})}"
             )
             found.append(
-                DrawnRun(label=f"{row.name} {told}", href=f"{href}#log", log=_log(record, task))
+                DrawnRun(label=f"{row.name} {told}", href=f"{href}#log", log=log_of(record, task))
             )
     return found
 
 
-def _log(record: ObjectStatus, task: TaskStatus) -> LogOf:
+def log_of(record: ObjectStatus, task: TaskStatus) -> LogOf:
+    """Return the newest log of a task."""
     return LogOf(object=record.ref, task=task.task, run=task.job, url=task.log)

@@ -26,7 +26,7 @@ from ipaddress import ip_address
 
 from aiohttp import web
 
-from reconciler.engine import LogOf, Logs, NoTail, ProgressReader
+from reconciler.engine import Logs, NoTail, ProgressReader
 from reconciler.planner import ObjectStatus, TaskStatus, newest_printed
 from reconciler.types import Kind, ObjectRef
 from reconciler.web.comparison import compared_selection
@@ -37,6 +37,7 @@ from reconciler.web.overlay import (
     DrawnRun,
     NamedCurves,
     Overlay,
+    log_of,
     overlay_of,
     runs_of_artifacts,
     runs_of_variants,
@@ -235,9 +236,7 @@ class Site:
         if task is None:
             return None
         attempt = _attempt(request.query.get("attempt", ""), task)
-        wanted = LogOf(
-            object=record.ref, task=task.task, attempt=attempt, run=task.job, url=task.log
-        )
+        wanted = replace(log_of(record, task), attempt=attempt)
         tail = await self.logs.tail(wanted, LONGEST)
         number = attempt or task.attempts
         shown = ShownLog(
@@ -259,8 +258,7 @@ class Site:
         """
         others = [task for task in record.tasks if task.has_printed and task.task is not log.task]
         for task in reversed(others[-_MOST_CURVES:]):
-            wanted = LogOf(object=record.ref, task=task.task, run=task.job, url=task.log)
-            charts = charts_of(await self.progress.curves(wanted))
+            charts = charts_of(await self.progress.curves(log_of(record, task)))
             if charts.drawn:
                 return replace(log, charts=charts, drawn=(task.task, task.key, task.attempts))
         return log

@@ -131,8 +131,7 @@ class _Execution:
             # It was complete once, and is not any more: a file has been lost or cut short.
             make_writable(self.output)
         have_folder(self.output / LOGS)
-        if self.spec.lineage.get(LOCAL) is True:
-            note_try(self.output, self.spec.task)
+        self._note_try()
         for fault in self.damaged:
             if fault.kind in (FaultKind.SIZE, FaultKind.CONTENT):
                 # The command would take it for what an earlier attempt left.
@@ -196,8 +195,11 @@ class _Execution:
             have_folder(self.output)
             have_folder(self.output / LOGS)
             output.restore()
-            if self.spec.lineage.get(LOCAL) is True:
-                note_try(self.output, self.spec.task)
+            self._note_try()
+
+    def _note_try(self) -> None:
+        if self.spec.lineage.get(LOCAL) is True:
+            note_try(self.output, self.spec.task)
 
     def _gone(self) -> ArtifactError:
         kind = self.spec.output_kind
