@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import shutil
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -150,6 +151,8 @@ def _check_asked_for(level: Level) -> None:
     mark, program = _ASKED_FOR[level]
     if program == "kueue":
         kueue.check()
+    if program == "kube-router" and shutil.which("ipset", path=machine.PATH) is None:
+        raise ClusterUnavailable("kube-router needs ipset: apt-get install ipset")
     if program not in built(level):
         raise ClusterUnavailable(f"{program} is not built; make test-{mark} does that")
 

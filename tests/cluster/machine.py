@@ -12,8 +12,7 @@ from tests.cluster.errors import ClusterUnavailable
 PACKAGES = Path(__file__).with_name("apt.txt")
 #: One program of each Debian package that a node cannot do without.
 _NEEDED = (
-    "busybox", "conntrack", "fusermount3", "git", "ip", "ipset", "iptables", "runc", "ssh",
-    "unshare",
+    "busybox", "conntrack", "fusermount3", "git", "ip", "iptables", "runc", "ssh", "unshare",
 )  # fmt: skip
 #: Where Debian keeps what only root runs, which is not on everybody's PATH.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

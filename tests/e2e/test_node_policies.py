@@ -74,8 +74,9 @@ serve(servers[0])
 """
 
 
-def apply(namespace: Namespace, folder: Path, ports: list[int]) -> None:
-    """The policies of a folder of deploy/, with the list of ports out as an overlay sets it."""
+def apply(namespace: Namespace, folder: Path, *addresses: str) -> None:
+    """The policies of a folder of deploy/; ports out are those of the addresses, or URLs."""
+    ports = [int(address.rstrip("/").rpartition(":")[2]) for address in addresses]
     for policy in YAML(typ="safe").load_all((folder / "networkpolicy.yaml").read_text()):
         policy["metadata"].pop("namespace")
         if policy["metadata"]["name"].endswith("-egress"):
@@ -86,9 +87,9 @@ def apply(namespace: Namespace, folder: Path, ports: list[int]) -> None:
 
 
 @contextmanager
-def server(address: str) -> Iterator[int]:
-    """Take connections at an address of this machine; yields the port."""
-    with socket.create_server((address, 0)) as listening:
+def server(host: str) -> Iterator[str]:
+    """Take connections at an address of this machine; yields it with the port."""
+    with socket.create_server((host, 0)) as listening:
 
         def serve() -> None:
             try:
@@ -99,7 +100,7 @@ def server(address: str) -> Iterator[int]:
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        yield listening.getsockname()[1]
+        yield f"{host}:{listening.getsockname()[1]}"
         listening.shutdown(socket.SHUT_RDWR)
         thread.join()
 
@@ -153,15 +154,12 @@ def test_pods_of_jobs_reach_the_ports_that_are_named_and_one_another_alone(
 ) -> None:
     namespace = policy_namespace
     with server(policy_cluster.address) as named, server(policy_cluster.address) as other:
-        reached = [f"{policy_cluster.address}:{port}" for port in (named, other)]
-        apply(namespace, JOBS, [named])
+        apply(namespace, JOBS, named)
         run_pod(namespace, "rank-0", JOB, SERVE)
         run_pod(namespace, "bystander", {}, SERVE)
         rank, bystander = (f"{address_of(namespace, n)}:8080" for n in ("rank-0", "bystander"))
-        run_pod(
-            namespace, "rank-1", JOB, PROBE, f"{reached[1]},{bystander}", f"{reached[0]},{rank}"
-        )
-        run_pod(namespace, "stranger", {}, PROBE, rank, ",".join([*reached, bystander]))
+        run_pod(namespace, "rank-1", JOB, PROBE, f"{other},{bystander}", f"{named},{rank}")
+        run_pod(namespace, "stranger", {}, PROBE, rank, f"{named},{other},{bystander}")
         assert end_of(namespace, "rank-1") == ""
         assert end_of(namespace, "stranger") == ""
 
@@ -172,11 +170,10 @@ def test_the_daemon_is_reached_at_its_port_and_reaches_those_that_are_named(
 ) -> None:
     namespace = policy_namespace
     with server(policy_cluster.address) as named, server(policy_cluster.address) as other:
-        reached = [f"{policy_cluster.address}:{port}" for port in (named, other)]
-        apply(namespace, BASE, [named])
+        apply(namespace, BASE, named)
         run_pod(namespace, "daemon", DAEMON, SERVE)
         host = address_of(namespace, "daemon")
-        run_pod(namespace, "out", DAEMON, PROBE, reached[1], reached[0])
+        run_pod(namespace, "out", DAEMON, PROBE, other, named)
         run_pod(namespace, "prometheus", {}, PROBE, f"{host}:8081", f"{host}:8080")
         assert end_of(namespace, "out") == ""
         assert end_of(namespace, "prometheus") == ""
@@ -193,12 +190,10 @@ def test_builds_loads_and_trainings_need_no_more_than_the_policies_of_jobs_allow
 ) -> None:
     bucket = rclone_bucket(policy_cluster, policy_namespace)
     site = NodeSite(tmp_path, policy_namespace, policy_cluster, bucket)
-    remotes = (
-        site.forge.url(""), f"http://{policy_cluster.registry}", policy_cluster.s3.endpoint
-    )  # fmt: skip
-    apply(policy_namespace, JOBS, [int(url.rstrip("/").rpartition(":")[2]) for url in remotes])
-    with server(policy_cluster.address) as port:
-        closed = {"CLOSED": f"{policy_cluster.address}:{port}"}
+    remotes = (site.forge.url(""), policy_cluster.registry, policy_cluster.s3.endpoint)
+    apply(policy_namespace, JOBS, *remotes)
+    with server(policy_cluster.address) as address:
+        closed = {"CLOSED": address}
         family(site)
         program(site, "fenced", FENCED + WEIGHTS, env=closed)
         program(site, "ranks", FENCED + RANKS, env=closed, resources={"nodes": 2})
