@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
+from tests.cluster.ports import free
 from tests.e2e import cluster_site
 from tests.e2e.cluster_site import ClusterSite
 from tests.e2e.site import git
@@ -79,6 +80,15 @@ def hostpath(tmp_path: Path) -> dict[str, Any]:
     bucket.mkdir()
     bucket.chmod(0o777)
     return {"url": bucket.as_uri()}
+
+
+def reports_server(root: Path, cluster: NodeCluster) -> dict[str, Any]:
+    """The configuration of a server that pods report their progress to."""
+    key = root / "progress-key"
+    key.write_text("a-key-of-the-tests")
+    key.chmod(0o600)
+    address = f"{cluster.address}:{free(1)[0]}"
+    return {"address": address, "progress": {"url": f"http://{address}", "keyFile": str(key)}}
 
 
 def program(site: NodeSite, name: str, text: str, **training: Any) -> None:

@@ -1,4 +1,4 @@
-"""A package index for pods, which reach nothing outside: wheels, as a mirror serves them."""
+"""Packages for pods, which reach nothing outside: a package index, and an environment to mount."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests import processes
 from tests.kept import made_once
 from tests.servers import Serving
 
@@ -28,6 +29,24 @@ def package_index(address: str, *requirements: Path, python: str = "") -> Iterat
     serving.serve(ThreadingHTTPServer((address, 0), partial(QuietFiles, directory=folder)))
     with closing(serving):
         yield f"http://{address}:{serving.port}/"
+
+
+def environment(name: str, requirements: Path) -> Path:
+    """An environment of this machine's Python with what a file names, kept between runs."""
+    return made_once(name, (requirements,), partial(_install, requirements))
+
+
+def mounted(packages: Path) -> dict[str, Any]:
+    """A pod template with an environment, at the path where it is here."""
+    path = f"{packages}/bin:/usr/local/bin:/usr/bin:/bin"
+    mount = {"name": "packages", "mountPath": str(packages), "readOnly": True}
+    container = {
+        "name": "main",
+        "env": [{"name": "PATH", "value": path}],
+        "volumeMounts": [mount],
+    }
+    volume = {"name": "packages", "hostPath": {"path": str(packages)}}
+    return {"spec": {"volumes": [volume], "containers": [container]}}
 
 
 class QuietFiles(SimpleHTTPRequestHandler):
@@ -48,3 +67,20 @@ def _download(requirements: Iterable[Path], python: str, folder: Path) -> None:
         project = re.sub(r"[-_.]+", "-", wheel.name.split("-")[0]).lower()
         (folder / project).mkdir(exist_ok=True)
         wheel.rename(folder / project / wheel.name)
+
+
+def _install(requirements: Path, folder: Path) -> None:
+    uv = [sys.executable, "-m", "uv", "--quiet"]
+    python = folder / "bin" / "python"
+    venv: list[str | Path] = [
+        "venv",
+        "--relocatable",
+        "--allow-existing",
+        "--python",
+        sys.executable,
+        folder,
+    ]
+    install: list[str | Path] = ["pip", "install", "--python", python, "-r", requirements]
+    for arguments in (venv, install):
+        done = processes.run([*uv, *arguments])
+        assert done.returncode == 0, done.stderr

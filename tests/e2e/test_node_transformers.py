@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from reconciler.engine import Curves, read_curves
-from tests import processes
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
 from tests.cluster.images import Image
-from tests.cluster.ports import free
-from tests.e2e.node_site import NodeSite, daemon, hostpath, until
-from tests.kept import made_once
+from tests.e2e.node_site import NodeSite, daemon, hostpath, reports_server, until
+from tests.e2e.packages import environment, mounted
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples-hugging-face"
 _REQUIREMENTS = EXAMPLE / "sources" / "tiny-gpt" / "requirements.txt"
@@ -40,14 +36,14 @@ pytestmark = [
 def test_a_trainer_of_transformers_goes_on_from_its_checkpoint_in_another_pod(
     tmp_path: Path, node_namespace: Namespace, node_cluster: NodeCluster
 ) -> None:
-    packages = made_once("transformers", (_REQUIREMENTS,), _install)
+    packages = environment("transformers", _REQUIREMENTS)
     base = Image(command=("python3",)).busybox().python().pip()
     bucket = hostpath(tmp_path)
     site = NodeSite(tmp_path, node_namespace, node_cluster, bucket)
-    template = _mounted(packages)
+    template = mounted(packages)
     site.configure(
         kubernetes={"templates": {"load": template, "train": template}},
-        server=_server(tmp_path, node_cluster),
+        server=reports_server(tmp_path, node_cluster),
     )
     shutil.copytree(EXAMPLE, site.work, dirs_exist_ok=True)
     (site.work / "reconciler.yaml").unlink()
@@ -71,45 +67,6 @@ def test_a_trainer_of_transformers_goes_on_from_its_checkpoint_in_another_pod(
     assert (artifact / "model.safetensors").exists()
     for attempt in (1, 2):
         assert "loss" in _curves(artifact / "logs" / f"progress-{attempt}.jsonl").metrics
-
-
-def _install(folder: Path) -> None:
-    uv = [sys.executable, "-m", "uv", "--quiet"]
-    python = folder / "bin" / "python"
-    venv: list[str | Path] = [
-        "venv",
-        "--relocatable",
-        "--allow-existing",
-        "--python",
-        sys.executable,
-        folder,
-    ]
-    install: list[str | Path] = ["pip", "install", "--python", python, "-r", _REQUIREMENTS]
-    for arguments in (venv, install):
-        done = processes.run([*uv, *arguments])
-        assert done.returncode == 0, done.stderr
-
-
-def _server(root: Path, cluster: NodeCluster) -> dict[str, Any]:
-    """One that pods report to."""
-    key = root / "progress-key"
-    key.write_text("a-key-of-the-tests")
-    key.chmod(0o600)
-    address = f"{cluster.address}:{free(1)[0]}"
-    return {"address": address, "progress": {"url": f"http://{address}", "keyFile": str(key)}}
-
-
-def _mounted(packages: Path) -> dict[str, Any]:
-    """A pod template with these packages, at the path where they are here."""
-    path = f"{packages}/bin:/usr/local/bin:/usr/bin:/bin"
-    mount = {"name": "packages", "mountPath": str(packages), "readOnly": True}
-    container = {
-        "name": "main",
-        "env": [{"name": "PATH", "value": path}],
-        "volumeMounts": [mount],
-    }
-    volume = {"name": "packages", "hostPath": {"path": str(packages)}}
-    return {"spec": {"volumes": [volume], "containers": [container]}}
 
 
 def _checkpoints(root: Path) -> list[Path]:

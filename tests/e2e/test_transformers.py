@@ -1,4 +1,4 @@
-"""Clients of Kubeflow Trainer's protocol as users have them: `transformers`, and Kubeflow's SDK.
+"""The example of Hugging Face on the local engine: the Trainer, unmodified, which is killed once.
 
 PyTorch is 3 GB to download and 6 GB on the disk, so it runs by ``make test-transformers`` alone.
 """
@@ -53,29 +53,6 @@ def test_a_trainer_of_transformers_reports_and_goes_on_from_its_checkpoint(tmp_p
     assert not (artifact / "checkpoints").exists()
     for attempt in (1, 2):
         assert "loss" in _curves(artifact / "logs" / f"progress-{attempt}.jsonl").metrics
-
-
-#: The SDK sends one report in five seconds at most, and says whether it was taken.
-_SDK = """\
-#!/usr/bin/env python3
-from kubeflow.trainer import update_trainjob_status
-assert update_trainjob_status(40, 90, {"loss": 0.25, "epoch": 3, "stage": "warm"})
-"""
-
-
-def test_the_sdk_of_kubeflow_reports(tmp_path: Path) -> None:
-    site = Site(tmp_path)
-    site.write("src/m/train.sh", _SDK, executable=True)
-    site.write("src/m/requirements.txt", "kubeflow==0.5.0\n")
-    site.scratch("m")
-    site.push()
-    with site.running():
-        until(lambda: site.phases() == {"m": "Ready"}, what="the training", patience=PATIENCE)
-    curves = _curves(site.artifact("m") / "logs" / "progress-1.jsonl")
-    assert {name: [p.value for p in points] for name, points in curves.metrics.items()} == {
-        "loss": [0.25],
-        "epoch": [3],
-    }
 
 
 def _step(site: Site, attempt: int) -> float:
