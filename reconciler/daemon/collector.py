@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import structlog
 
-from reconciler.backoff import jittered
+from reconciler.backoff import Backoff, jittered
 from reconciler.codec import format_time
 from reconciler.daemon.retention import Retention
 from reconciler.daemon.status_store import StatusStore
@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 
 #: Seconds between two collections.
 _INTERVAL = 3600.0
+#: Seconds after collections that could not read all that may refer to an artifact.
+_DOUBTFUL = Backoff(first=5.0, longest=_INTERVAL, factor=4.0)
 
 
 class Collector:
@@ -33,11 +35,17 @@ class Collector:
         self._retention = retention
 
     async def run(self, synced: asyncio.Event) -> NoReturn:
-        """Collect after the first sync, and then from time to time."""
+        """Collect after the first sync, and then from time to time.
+
+        At a start the open pull requests are not read yet, so doubts are looked at again soon.
+        """
         await synced.wait()
+        doubtful = 0
         while True:
             await self.collect()
-            await asyncio.sleep(jittered(_INTERVAL))
+            doubtful = doubtful + 1 if self._retention.doubtful else 0
+            pause = _DOUBTFUL.delay(doubtful) if doubtful else jittered(_INTERVAL)
+            await asyncio.sleep(pause)
 
     async def collect(self) -> None:
         """Collect once. A failure is logged, and tried again the next time."""

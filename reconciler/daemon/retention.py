@@ -66,7 +66,7 @@ class Retention:
     """Hides, restores and removes artifacts by the policy.
 
     ``plan`` returns the last applied plan, ``state`` the daemon's state; None before the first
-    sync. ``replan`` asks for a sync.
+    sync. ``replan`` asks for a sync. ``doubtful`` is True if the last collection had doubts.
     """
 
     sources: RetentionSources
@@ -76,6 +76,7 @@ class Retention:
     state: Callable[[], DaemonState | None]
     replan: Callable[[], None]
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    doubtful: bool = field(init=False, default=False)
     markers: MarkerReader = field(init=False)
     remains: RemainsReader = field(init=False)
     record: CollectionRecord = field(init=False)
@@ -170,6 +171,7 @@ class Retention:
         # A newer commit that is fetched, and not planned yet, may ask for anything.
         state = replace(state, head=plan.inputs.head)
         inputs, recorded = await self._inputs(plan, state)
+        self.doubtful = bool(inputs.doubts)
         steps, removed = plan_retention(inputs), list[Collected]()
         enabled = inputs.policy.enabled
         hide = [inputs.artifacts[key] for key in steps.hide if enabled]
