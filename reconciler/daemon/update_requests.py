@@ -142,7 +142,7 @@ class UpdateRequestController:
             promoted = pinned_promotions(plan)
             foreign = {t for t in promoted.values() if isinstance(t, ForeignRef)}
             remote = await self.loop.in_thread(lambda: self._read_remote(plan)) if foreign else {}
-            found += promotion_updates(plan, remote)
+            found += await self.loop.in_thread(lambda: list(promotion_updates(plan, remote)))
             unknown |= {
                 (ref, SourceField.OBJECT)
                 for ref, target in promoted.items()
@@ -153,7 +153,7 @@ class UpdateRequestController:
             resolved = await self.loop.in_thread(lambda: self.sources.resolve({*pinned.values()}))
             heads = {slot: resolved[source] for slot, source in pinned.items()}
             known = {slot: at for slot, at in heads.items() if isinstance(at, ResolvedSource)}
-            found += source_updates(plan, known)
+            found += await self.loop.in_thread(lambda: list(source_updates(plan, known)))
             unknown |= heads.keys() - known.keys()
         return found, unknown
 
@@ -195,7 +195,7 @@ class UpdateRequestController:
             self._refused[branch] = _Sent(update, head)
             return opened is not None
         self._check_permission()
-        body = _body(update)
+        body = _body(update, planned=self._review.comment)
         if opened is None:
             made = await self._open(target, branch, update.title, body)
             if made is None:
@@ -272,10 +272,10 @@ class UpdateRequestController:
 
 #: The comment of a request that is closed.
 OBSOLETE = "Obsolete: the branch has this value, or there is nothing newer than its value any more."
-_ADVICE = (
-    "Merging it has the new value used; its plan is in the comment of the reconciler. Closing it "
-    "declines this value: the next request comes with a newer one."
-)
+_USED = "Merging it has the new value used; its plan is "
+_PLANNED = "in the comment of the reconciler."
+_UNPLANNED = "what `reconciler plan` prints in a clone with this branch."
+_DECLINED = "Closing it declines this value: the next request comes with a newer one."
 
 
 def _is_unknown(remote: RemoteStatus, target: ForeignRef) -> bool:
@@ -287,8 +287,13 @@ def _digest(update: Update) -> str:
     return f"<!-- {hashlib.sha256(text.encode()).hexdigest()[:40]} -->"
 
 
-def _body(update: Update) -> str:
-    return f"{update.text}\n{_ADVICE}\n\n{_digest(update)}"
+def _body(update: Update, *, planned: bool) -> str:
+    """Write the text of a request.
+
+    ``planned``: its plan comes as a comment.
+    """
+    advice = f"{_USED}{_PLANNED if planned else _UNPLANNED} {_DECLINED}"
+    return f"{update.text}\n{advice}\n\n{_digest(update)}"
 
 
 def _is_in(request: OwnRequest, update: Update) -> bool:

@@ -95,7 +95,7 @@ if TYPE_CHECKING:
     from reconciler.planner.spending import MOST_MONTHS, month_of
     from reconciler.planner.status_history import kept_params
     from reconciler.planner.status_update import statuses_after, update_status
-    from reconciler.planner.tasks import ResolvedObject, Source
+    from reconciler.planner.tasks import ResolvedObject, Source, Task
     from reconciler.planner.wall_time import TimedTask, makespan
 
 _MODULES = {
@@ -125,6 +125,7 @@ _MODULES = {
     "Forecast": "forecast",
     "Forecaster": "forecast",
     "Source": "tasks",
+    "Task": "tasks",
     "SourceRequests": "references",
     "Spread": "forecast",
     "TimedTask": "wall_time",
@@ -251,6 +252,7 @@ __all__ = [
     "Source",
     "SourceRequests",
     "Spread",
+    "Task",
     "TaskAction",
     "TaskPhase",
     "TaskStatus",

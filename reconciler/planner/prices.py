@@ -50,5 +50,5 @@ class Prices:
 
     def shown(self, cost: float) -> str:
         """Format a cost with its currency: ``EUR 12.30``."""
-        digits = 2 if cost >= 1 or not cost else 4
+        digits = 2 if cost >= 1 or not cost else 4 if cost >= 0.001 else 6
         return f"{self.currency} {cost:,.{digits}f}".lstrip()

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from reconciler.planner.planner_config import RemoteCluster
-from reconciler.types import ForeignRef, Hash, TaskKey
+from reconciler.types import ForeignRef, Hash, Metrics, TaskKey
 from reconciler.urls import NODE_BOUND, Address, admits_bucket, admits_image
 
 _URL = re.compile(
@@ -27,13 +27,14 @@ class RemoteArtifact:
     """A complete artifact of another cluster, as its status has it.
 
     ``image`` is the reference of the image it was made in, ``image_key`` the build key or digest
-    that stands for it in keys.
+    that stands for it in keys. ``metrics`` are shown, and decide nothing.
     """
 
     key: TaskKey
     url: str
     image_key: Hash | None = None
     image: str | None = None
+    metrics: Metrics = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from reconciler.manifests import ModelManifest
 from reconciler.planner import Plan, RemoteObject, RemoteStatus, ResolvedObject, Source
+from reconciler.review.downstream import Downstream
 from reconciler.review.escape import code
 from reconciler.review.figures import format_number
 from reconciler.types import (
@@ -24,6 +25,8 @@ SOURCE_KEY_FIELD = ("spec", "source", "model", "key")
 _SHOWN = 12
 #: Metrics that a request compares.
 _MOST_METRICS = 20
+#: The title of the row of what the runs of an artifact have cost.
+_COST = "cost of its runs (estimate)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,7 @@ def source_updates(
     plan: Plan, heads: Mapping[tuple[ObjectRef, SourceField], ResolvedSource]
 ) -> Iterator[Update]:
     """Yield updates of commits whose folder differs at the remote's HEAD."""
+    downstream = Downstream(plan)
     for ref, item in _valid(plan):
         for source in item.sources:
             head = heads.get((ref, source.field))
@@ -85,20 +89,21 @@ def source_updates(
                 field=(*source.field.path, "git", "commit"),
                 new=head.commit,
                 title=f"Update {subject} to commit {head.commit[:_SHOWN]}",
-                text=_source_text(ref, source, head.commit),
+                text=_source_text(ref, source, head.commit)
+                + f"\n{downstream.text(downstream.of_source(ref, source.field))}\n",
             )
 
 
 def promotion_updates(plan: Plan, remote: RemoteStatus) -> Iterator[Update]:
     """Yield updates of promotions to the current artifact."""
+    downstream = Downstream(plan)
     for ref, promoted in pinned_promotions(plan).items():
         item = plan.inputs.desired[ref]
         pinned = TaskKey(_pinned_key(item) or "")
-        found = _current(plan, remote, promoted)
-        if found is None or found[0] == pinned:
+        made = _Artifacts(plan, remote, promoted)
+        key = made.current
+        if key is None or key == pinned:
             continue
-        key, metrics = found
-        before = plan.inputs.ledger.result(pinned)
         yield Update(
             ref=ref,
             source=SourceField.OBJECT,
@@ -106,12 +111,8 @@ def promotion_updates(plan: Plan, remote: RemoteStatus) -> Iterator[Update]:
             field=SOURCE_KEY_FIELD,
             new=key,
             title=f"Promote artifact {key[:_SHOWN]} to {ref}",
-            text=_promotion_text(
-                ref,
-                promoted,
-                (pinned, before.result.metrics if before is not None else None),
-                (key, metrics),
-            ),
+            text=_promotion_text(ref, promoted, _columns(made, pinned), _columns(made, key))
+            + f"\n{downstream.text(downstream.of_artifact(ref))}\n",
         )
 
 
@@ -121,19 +122,59 @@ def _valid(plan: Plan) -> Iterator[tuple[ObjectRef, ResolvedObject]]:
             yield ref, item
 
 
-def _current(
-    plan: Plan, remote: RemoteStatus, promoted: ObjectRef | ForeignRef
-) -> tuple[TaskKey, Metrics | None] | None:
-    """Return the current artifact of an object, with known metrics."""
-    if isinstance(promoted, ForeignRef):
-        status = remote.get(promoted)
-        current = status.current if isinstance(status, RemoteObject) else None
-        return (current.key, None) if current is not None else None
-    record = plan.inputs.records.get(promoted)
-    artifact = record.artifact if record is not None else None
-    if artifact is None:
-        return None
-    return artifact.key, artifact.metrics
+@dataclass(frozen=True, slots=True)
+class _Artifacts:
+    """The recorded artifacts of one object, here or in another cluster."""
+
+    plan: Plan
+    remote: RemoteStatus
+    of: ObjectRef | ForeignRef
+
+    @property
+    def current(self) -> TaskKey | None:
+        """The key of the current one."""
+        if isinstance(self.of, ForeignRef):
+            current = self._remote.current if self._remote is not None else None
+            return current.key if current is not None else None
+        record = self.plan.inputs.records.get(self.of)
+        artifact = record.artifact if record is not None else None
+        return artifact.key if artifact is not None else None
+
+    def metrics(self, key: TaskKey) -> Metrics | None:
+        """Return the known metrics of one."""
+        if isinstance(self.of, ForeignRef):
+            found = self._remote.artifacts.get(key) if self._remote is not None else None
+            return found.metrics if found is not None else None
+        record = self.plan.inputs.records.get(self.of)
+        artifact = record.artifact if record is not None else None
+        if artifact is not None and artifact.key == key:
+            return artifact.metrics
+        made = self.plan.inputs.ledger.result(key)
+        return made.result.metrics if made is not None else None
+
+    def cost(self, key: TaskKey) -> float:
+        """Return the recorded cost of all runs for one.
+
+        Another cluster's is unknown: its prices are its own.
+        """
+        record = self.plan.inputs.records.get(self.of) if isinstance(self.of, ObjectRef) else None
+        history = record.history if record is not None else ()
+        return sum(entry.cost for entry in history if entry.key == key)
+
+    @property
+    def _remote(self) -> RemoteObject | None:
+        found = self.remote.get(self.of) if isinstance(self.of, ForeignRef) else None
+        return found if isinstance(found, RemoteObject) else None
+
+
+def _columns(made: _Artifacts, key: TaskKey) -> Mapping[str, str]:
+    """Return a request's cells of an artifact, by row title."""
+    metrics, cost = made.metrics(key) or {}, made.cost(key)
+    found = {"artifact": code(key)}
+    found |= {code(name): code(format_number(value)) for name, value in metrics.items()}
+    if cost:
+        found[_COST] = code(made.plan.inputs.settings.prices.shown(cost))
+    return found
 
 
 def _source_text(ref: ObjectRef, source: Source, newest: Commit) -> str:
@@ -150,21 +191,17 @@ def _source_text(ref: ObjectRef, source: Source, newest: Commit) -> str:
 def _promotion_text(
     ref: ObjectRef,
     promoted: ObjectRef | ForeignRef,
-    before: tuple[TaskKey, Metrics | None],
-    after: tuple[TaskKey, Metrics | None],
+    before: Mapping[str, str],
+    after: Mapping[str, str],
 ) -> str:
-    names = list(dict.fromkeys([*(before[1] or {}), *(after[1] or {})]))[:_MOST_METRICS]
-    rows = [("artifact", code(before[0]), code(after[0]))]
-    rows += [(code(name), _shown(before[1], name), _shown(after[1], name)) for name in names]
+    titles = [title for title in dict.fromkeys([*before, *after]) if title != _COST]
+    titles = [*titles[: 1 + _MOST_METRICS], *(_COST for _ in {_COST} & {*before, *after})]
+    rows = [(title, before.get(title, "-"), after.get(title, "-")) for title in titles]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return (
         f"{code(str(promoted))} has another artifact than the one that {code(str(ref))} serves.\n\n"
         f"| | serves | would serve |\n|---|---|---|\n{table}\n"
     )
-
-
-def _shown(metrics: Metrics | None, name: str) -> str:
-    return code(format_number(metrics[name])) if metrics is not None and name in metrics else "-"
 
 
 def by_urgency(updates: Iterable[Update]) -> list[Update]:

@@ -8,11 +8,12 @@ over. :mod:`reconciler.planner.remote_clusters` decides whether an artifact may 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from reconciler.engine import metrics_of
 from reconciler.manifests import KEY, NAME, read_documents, validate
 from reconciler.planner import (
     RemoteArtifact,
@@ -49,6 +50,7 @@ class _Artifact(_Part):
     key: _Key
     image: _Image | None = None
     image_key: _ImageKey | None = None
+    metrics: Any = None
 
 
 class _Entry(_Part):
@@ -57,6 +59,7 @@ class _Entry(_Part):
     artifact: _Url | None = None
     image: _Image | None = None
     image_key: _ImageKey | None = None
+    metrics: Any = None
     task: _Word | None = None
     verdict: _Word | None = None
     hidden: object = None
@@ -111,7 +114,11 @@ def read_remote_object(target: ForeignRef, path: str, data: bytes) -> RemoteObje
     if status.artifact is not None:
         found = status.artifact
         current = RemoteArtifact(
-            key=TaskKey(found.key), url=found.url, image=found.image, image_key=found.image_key
+            key=TaskKey(found.key),
+            url=found.url,
+            image=found.image,
+            image_key=found.image_key,
+            metrics=metrics_of(found.metrics),
         )
         artifacts.setdefault(current.key, current)
     return RemoteObject(phase=status.phase, current=current, artifacts=artifacts)
@@ -165,7 +172,11 @@ def _entry(entry: _Entry) -> RemoteArtifact | None:
     if entry.task == TaskKind.EVALUATE.value or entry.verdict not in (None, Verdict.ACCEPTED.value):
         return None
     return RemoteArtifact(
-        key=TaskKey(entry.key), url=entry.artifact, image=entry.image, image_key=entry.image_key
+        key=TaskKey(entry.key),
+        url=entry.artifact,
+        image=entry.image,
+        image_key=entry.image_key,
+        metrics=metrics_of(entry.metrics),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -44,14 +45,15 @@ def team(site: Site, forge: ForgeServer, remote: HttpRemote) -> Site:
     return site
 
 
-def follow(site: Site, forge: ForgeServer, remote: HttpRemote, **requests: Any) -> None:
-    configure(site, forge, remote)
-    site.configure_more(requests=requests)
+def follow(site: Site, forge: ForgeServer, remote: HttpRemote, **review: Any) -> None:
+    configure(site, forge, remote, **review)
+    site.configure_more(requests={}, prices={"currency": "EUR", "cpu": 1, "startup": "1h"})
 
 
 def trained(site: Site, accuracy: int) -> None:
     body = f'echo \'{{"accuracy": {accuracy}}}\' > "$MODEL_DIR/metrics.json"\n'
-    site.trained("candidate", body, params={"accuracy": accuracy})
+    cpu = "    resources: {cpu: 1}\n"
+    site.trained("candidate", body, params={"accuracy": accuracy}, more=cpu)
 
 
 def promoted(site: Site, pinned: str) -> None:
@@ -91,6 +93,11 @@ def test_a_promotion_is_requested_edited_declined_and_merged(
         text = forge.texts()[1][2]
         assert f"| artifact | `{first}` | `{second}` |" in text
         assert "| `accuracy` | `1` | `2` |" in text
+        # The hour of `startup`, and what the command took.
+        (costs,) = [line for line in text.splitlines() if "cost of its runs (estimate)" in line]
+        assert costs.count("`EUR 1.") == 2
+        assert "Merging it makes nothing run." in text
+        assert "its plan is in the comment of the reconciler" in text
         changed = git(team.remote, "diff", f"main...{BRANCH}", "--unified=0").splitlines()
         assert [line for line in changed if line[:1] in "+-" and line[1:2] not in "+-"] == [
             f"-  source: {{model: {{name: candidate, key: {first}}}}}  # the release",
@@ -222,7 +229,7 @@ def test_a_branch_with_somebody_elses_commit_is_left_alone(team: Site, forge: Fo
 def test_a_newer_commit_of_a_pinned_source_is_requested(
     site: Site, forge: ForgeServer, remote: HttpRemote
 ) -> None:
-    follow(site, forge, remote)
+    follow(site, forge, remote, comment=False)
     site.configure_more(sources={"allow": ["file://*", "http://*"], "interval": "1s"})
     forge.tip = lambda branch: git(site.remote, "rev-parse", branch).strip()
     (site.root / "code").mkdir()
@@ -233,7 +240,7 @@ def test_a_newer_commit_of_a_pinned_source_is_requested(
         "pinned.yaml",
         "kind: Model\nmetadata: {name: pinned}\nspec:\n"
         f"  source: {{git: {{url: 'file://{code.remote}', path: net, commit: {first}}}}}\n"
-        f"  training: {{mode: Scratch, env: {site.env('pinned')}}}\n",
+        f"  training: {{mode: Scratch, env: {site.env('pinned')}, resources: {{cpu: 1}}}}\n",
     )
     assert site.sync().returncode == 0
     with site.running():
@@ -246,6 +253,10 @@ def test_a_newer_commit_of_a_pinned_source_is_requested(
         assert requests(forge) == [("open", title)]
         branch = "reconciler/update/local/model-default-pinned"
         assert newest in git(site.remote, "show", f"{branch}:pinned.yaml")
+        text = forge.texts()[1][2]
+        assert "Merging it runs 1 build and 1 training. Estimate, of recorded runs: " in text
+        assert re.search(r" until done, EUR [0-9.]+", text), text
+        assert "what `reconciler plan` prints in a clone with this branch" in text
         merge(site, branch)
         until(lambda: site.started().total() == 2, what="the training")
     assert site.statuses()["pinned"]["source"]["commit"] == newest

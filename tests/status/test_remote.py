@@ -32,10 +32,19 @@ RECORD = ObjectStatus(
     ref=REF,
     phase=Phase.TRAINING,
     image=IMAGE,
-    artifact=ArtifactStatus(url="s3://prod/new", key=NEW, image=IMAGE, image_key=BUILD),
+    artifact=ArtifactStatus(
+        url="s3://prod/new", key=NEW, image=IMAGE, image_key=BUILD, metrics={"accuracy": 0.9}
+    ),
     history=(
         entry(BUILD, TaskKind.BUILD, image=IMAGE, image_key=BUILD),
-        entry(OLD, TaskKind.TRAIN, artifact="s3://prod/old", image=IMAGE, image_key=BUILD),
+        entry(
+            OLD,
+            TaskKind.TRAIN,
+            artifact="s3://prod/old",
+            image=IMAGE,
+            image_key=BUILD,
+            metrics={"accuracy": 0.8},
+        ),
         HistoryEntry(task=TaskKind.TRAIN, key=TaskKey("c" * 40), phase=TaskPhase.FAILED),
     ),
 )
@@ -52,8 +61,9 @@ def changed(**status: Any) -> bytes:
 
 
 def test_what_a_daemon_writes_is_what_another_reads() -> None:
-    new = RemoteArtifact(key=NEW, url="s3://prod/new", image=IMAGE, image_key=BUILD)
-    old = RemoteArtifact(key=OLD, url="s3://prod/old", image=IMAGE, image_key=BUILD)
+    made = RemoteArtifact(key=NEW, url="s3://prod/new", image=IMAGE, image_key=BUILD)
+    new = replace(made, metrics={"accuracy": 0.9})
+    old = replace(made, key=OLD, url="s3://prod/old", metrics={"accuracy": 0.8})
     assert read(dump_record(RECORD)) == RemoteObject(
         phase="Training", current=new, artifacts={OLD: old, NEW: new}
     )
@@ -72,6 +82,17 @@ def test_what_no_gate_has_accepted_is_no_artifact_there() -> None:
     found = read(dump_record(replace(RECORD, history=(*kept, tested))))
     assert isinstance(found, RemoteObject)
     assert found.artifacts.keys() == {"1" * 40, NEW}
+
+
+def test_metrics_that_are_none_are_left_out() -> None:
+    wrong = {"accuracy": 0.9, "loss": float("nan"), "\x1b[31m": 1, "note": "best", "x" * 1000: 2}
+    artifact = {"url": "s3://prod/new", "key": NEW, "metrics": wrong}
+    found = read(changed(artifact=artifact))
+    assert isinstance(found, RemoteObject)
+    assert found.current is not None
+    assert found.current.metrics == {"accuracy": 0.9}
+    found = read(changed(artifact={**artifact, "metrics": "many"}))
+    assert isinstance(found, RemoteObject)
 
 
 def test_what_a_newer_version_has_added_is_passed_over() -> None:
