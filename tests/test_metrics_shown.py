@@ -13,7 +13,7 @@ from rich.console import Console
 from reconciler.cli.status import _history_table, _Order
 from reconciler.cli.table import object_table
 from reconciler.engine import ResultWarning
-from reconciler.planner import ObjectStatus, Phases, status_path
+from reconciler.planner import ObjectStatus, Phases, Prices, status_path
 from reconciler.review import format_number, render_markdown, review
 from reconciler.status.encoding import Sync, dump_record, load_record
 from reconciler.status.readme import Readme
@@ -67,7 +67,7 @@ def page(of: World) -> str:
 
 
 def history(record: ObjectStatus) -> str:
-    return printed(_history_table([record], _Order()))
+    return printed(_history_table([record], _Order(), Prices()))
 
 
 def pull_request(of: World) -> str:

@@ -35,6 +35,7 @@ from reconciler.planner import ObjectStatus
 from reconciler.review import (
     COMPARISON,
     COMPARISON_ROW,
+    COST_TITLE,
     ArtifactComparison,
     CompareOrder,
     code_text,
@@ -94,6 +95,7 @@ def compare(
     found = compare_artifacts(
         *_selected(state, names, namespace=namespace, kind=kind, labels=wanted),
         order=CompareOrder.parse(sort),
+        currency=state.prices.currency,
         subject=_subjects(state),
         local=local,
     )
@@ -184,7 +186,7 @@ def _print_table(found: ArtifactComparison, *, wide: bool) -> None:
 
 
 #: The columns that a narrow terminal has no place for, the highest number first.
-_DROPPED = {"object": 0, "key": 0, "GPU seconds": 6, "code": 5, "cost": 4, "duration": 3}
+_DROPPED = {"object": 0, "key": 0, "GPU seconds": 6, "code": 5, COST_TITLE: 4, "duration": 3}
 _KEPT = 2
 
 
@@ -195,7 +197,7 @@ def _given(found: ArtifactComparison, title: str) -> int:
     return 2 if title in found.metrics else 1
 
 
-_OWN = ("object", "key", "code", "duration", "GPU seconds", "cost")
+_OWN = ("object", "key", "code", "duration", "GPU seconds", COST_TITLE)
 
 
 def _markdown(found: ArtifactComparison) -> str:
@@ -213,16 +215,21 @@ def _markdown(found: ArtifactComparison) -> str:
 
 
 def _csv(found: ArtifactComparison) -> str:
-    """Write a row per artifact, with whole keys and values."""
+    """Write a row per artifact, with whole keys and values.
+
+    A cost stands beside its currency, and the basis that says that it is an estimate.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     fixed = ["kind", "namespace", "name", "key", "current", "local", "finished"]
-    figures = ["commit", "code", "seconds", "gpuSeconds", "cost", "url"]
+    figures = ["commit", "code", "seconds", "gpuSeconds", "cost"]
+    money = ["currency", "costBasis", "url"]
     params = [f"params.{name}" for name in found.params]
     metrics = [f"metrics.{name}" for name in found.metrics]
-    writer.writerow([_cell(each) for each in (*fixed, *params, *metrics, *figures)])
+    writer.writerow([_cell(each) for each in (*fixed, *params, *metrics, *figures, *money)])
     for row in found.artifacts:
         entry = COMPARISON_ROW.dump(row)
+        priced = row.cost is not None
         writer.writerow(
             [
                 *(_cell(entry[name]) for name in fixed),
@@ -231,6 +238,9 @@ def _csv(found: ArtifactComparison) -> str:
                 _cell(row.commit),
                 _cell(code_text(row.code) or None),
                 *(_cell(entry[name]) for name in figures[2:]),
+                _cell(found.currency if priced else None),
+                _cell(found.cost_basis if priced else None),
+                _cell(entry["url"]),
             ]
         )
     return visible(text.getvalue())

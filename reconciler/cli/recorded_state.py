@@ -16,6 +16,7 @@ from reconciler.git import GitError, LocalRepository, Repository, alone, is_loca
 from reconciler.planner import (
     ObjectStatus,
     OwnCluster,
+    Prices,
     object_of_path,
 )
 from reconciler.status import COLLECTION_FILE, SYNC_FILE, BelievedBranch
@@ -35,6 +36,15 @@ class RecordedState(BelievedBranch):
     """The believed status branch, with the repository that has the manifests."""
 
     repository: Repository | None = None
+    setup: Setup | None = None
+
+    @property
+    def prices(self) -> Prices:
+        """The currency of recorded costs: as recorded, else as configured."""
+        recorded = self.sync.currency if self.sync is not None else ""
+        if recorded or self.setup is None:
+            return Prices(currency=recorded)
+        return self.setup.config.prices.prices
 
     def check_synced(self) -> None:
         """Raise ClickException if there is no status of any object yet."""
@@ -89,7 +99,7 @@ def read_state(repository: Repository, tip: Commit | None, setup: Setup | None) 
 
     What is not believed of it is noted on standard error.
     """
-    state = RecordedState(repository=repository)
+    state = RecordedState(repository=repository, setup=setup)
     if tip is not None and (believed := _believed(repository, tip, setup)) is not None:
         state.learn(repository.read_all(believed, _is_read), _own(setup))
     note_faults(state.faults)
@@ -148,7 +158,7 @@ class StateReader:
         from reconciler.workspace import git_folder, status_branch  # noqa: PLC0415
 
         def learn() -> RecordedState:
-            state = RecordedState(repository=self._clone())
+            state = RecordedState(repository=self._clone(), setup=setup)
             state.learn(branch.read_all(_is_read), _own(setup))
             return state
 

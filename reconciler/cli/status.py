@@ -39,10 +39,10 @@ from reconciler.cli.select import (
 )
 from reconciler.cli.table import Column, Listing, console, object_table, variant_table
 from reconciler.cli.terminal import json_text, tell
-from reconciler.git import GitError, Repository
+from reconciler.git import GitError
 from reconciler.manifests import did_you_mean
 from reconciler.planner import HOUR, HistoryEntry, ObjectStatus, Prices, TaskPhase, Verdict
-from reconciler.review import metric_texts, printable, seconds
+from reconciler.review import COST_TITLE, metric_texts, printable, seconds
 from reconciler.status import status_document
 from reconciler.types import JSON
 
@@ -112,12 +112,12 @@ def status(
     wanted = read_labels(labels)
 
     everything: list[ObjectStatus] = []
-    clones: list[Repository | None] = [None]
+    states: list[RecordedState] = []
 
     def read(*, first: bool = False) -> list[ObjectStatus]:
         state = reader.read()
         everything[:] = state.records.values()
-        clones[0] = state.repository
+        states[:] = [state]
         if wanted and first:
             note_unknown_labels(state)
         if first:
@@ -140,7 +140,7 @@ def status(
 
     def render(records: Sequence[ObjectStatus], *, compact: bool = False) -> RenderableType:
         if history:
-            return _history(records, order, clones[0], compact=compact)
+            return _history(records, order, states[0], compact=compact)
         table = object_table(
             records, among=everything, compact=compact, latest=latest, bars=compact
         )
@@ -296,7 +296,7 @@ def _sorted(
 def _history(
     records: Sequence[ObjectStatus],
     order: _Order,
-    repository: Repository | None,
+    state: RecordedState,
     *,
     compact: bool = False,
 ) -> RenderableType:
@@ -304,8 +304,8 @@ def _history(
 
     A promotion runs nothing: of promotions alone there is no table of runs.
     """
-    table = _history_table(records, order, compact=compact)
-    served = served_table(records, repository, compact=compact)
+    table = _history_table(records, order, state.prices, compact=compact)
+    served = served_table(records, state.repository, compact=compact)
     if served is None:
         return table
     ran = any(record.history for record in records)
@@ -313,13 +313,13 @@ def _history(
 
 
 def _history_table(
-    records: Sequence[ObjectStatus], order: _Order, *, compact: bool = False
+    records: Sequence[ObjectStatus], order: _Order, prices: Prices, *, compact: bool = False
 ) -> Listing:
     """Render a row per entry.
 
     TIME to COST and MESSAGE are there only where an entry has one.
     """
-    rows = [_history_row(record, entry) for record, entry in _sorted(records, order)]
+    rows = [_history_row(record, entry, prices) for record, entry in _sorted(records, order)]
     columns = [Column(title) for title in ("NAME", "FINISHED", "TASK", "KEY", "RESULT")]
     columns += [Column(title) for title in _PRICED]
     columns += [Column(title, below=True) for title in ("METRICS", "PARAMS", "MESSAGE")]
@@ -336,10 +336,10 @@ def _history_table(
 
 
 #: Columns of what a run took, where any did.
-_PRICED = ("TIME", "GPU HOURS", "COST")
+_PRICED = ("TIME", "GPU HOURS", COST_TITLE.upper())
 
 
-def _history_row(record: ObjectStatus, entry: HistoryEntry) -> tuple[str, ...]:
+def _history_row(record: ObjectStatus, entry: HistoryEntry, prices: Prices) -> tuple[str, ...]:
     finished = entry.finished.strftime("%Y-%m-%d %H:%M") if entry.finished else ""
     made = entry.phase is TaskPhase.SUCCEEDED and not entry.gone
     current = made and record.artifact is not None and record.artifact.key == entry.key
@@ -360,7 +360,7 @@ def _history_row(record: ObjectStatus, entry: HistoryEntry) -> tuple[str, ...]:
     key = entry.key[:12]
     took = seconds(entry.seconds) if entry.seconds else ""
     gpu_hours = f"{entry.gpu_seconds / HOUR:.2f}" if entry.gpu_seconds else ""
-    cost = Prices().shown(entry.cost) if entry.cost else ""
+    cost = prices.shown(entry.cost) if entry.cost else ""
     price = (took, gpu_hours, cost)
     row = (record.ref.name, finished, entry.label, key, result, *price)
     return tuple(map(printable, (*row, metrics, params, message)))

@@ -119,6 +119,7 @@ class PlanReporter:
             errors=errors[:MOST_ERRORS],
             errors_omitted=len(errors[MOST_ERRORS:]),
             releases=self._store.ledger.releases,
+            currency=config.prices.currency,
         )
 
 

@@ -323,7 +323,7 @@ def _running_hold(
         runs=len(runs),
         hours=seconds / HOUR,
         gpu_hours=gpu_seconds / HOUR,
-        cost=f", about {settings.prices.shown(cost)}" if settings.prices else "",
+        cost=f", an estimated {settings.prices.shown(cost)}" if settings.prices else "",
     )
     return Hold(
         id=hold_id([*(f"cancel {run.name}" for run, _ in runs), *tenant_action(tenant)]),

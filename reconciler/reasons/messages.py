@@ -437,7 +437,7 @@ MESSAGES: dict[ReasonCode, Entry] = {
         "Release the hold, or revert.",
     ),
     ReasonCode.BUDGET_EXCEEDED: Entry(
-        "{tasks} tasks would cost an estimated {cost} ({unknown} are unknown); {spent} were spent in {month}, and {running} are for what runs ({budget}: {limit} a month)",
+        "{tasks} tasks would cost an estimated {cost} ({unknown} are unknown); an estimated {spent} was spent in {month}, and {running} is for what runs ({budget}: {limit} a month)",
         "What a budget hold holds.",
         "Release the hold, raise the budget, or wait for the next month.",
     ),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reconciler.review.comparison import (
         COMPARISON,
         COMPARISON_ROW,
+        COST_TITLE,
         ArtifactComparison,
         ComparedArtifact,
         CompareOrder,
@@ -73,6 +74,7 @@ _MODULES = {
     "sortable_columns": "comparison",
     "COMPARISON": "comparison",
     "COMPARISON_ROW": "comparison",
+    "COST_TITLE": "comparison",
     "ArtifactComparison": "comparison",
     "CompareOrder": "comparison",
     "code_text": "comparison",
@@ -136,6 +138,7 @@ __getattr__ = lazy_exports(__name__, _MODULES)
 __all__ = [
     "COMPARISON",
     "COMPARISON_ROW",
+    "COST_TITLE",
     "ArtifactComparison",
     "Basis",
     "CommitState",

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from reconciler.codec import Codec
 from reconciler.errors import UsageFault
-from reconciler.planner import HistoryEntry, ObjectStatus, TaskPhase
+from reconciler.planner import HistoryEntry, ObjectStatus, Prices, TaskPhase
 from reconciler.review.figures import format_number, format_value
 from reconciler.review.quantities import counted, seconds
 from reconciler.types import JSON, Commit, Kind, Metrics, TaskKey, TaskKind
@@ -18,6 +18,10 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _ABSENT = object()
 _SORT = re.compile(r"(?P<column>.+?)(?::(?P<order>asc|desc))?", re.DOTALL)
 _KNOWN_SHOWN = 10
+#: What each recorded cost is.
+COST_BASIS = "estimate"
+#: The column of costs, in tables for people.
+COST_TITLE = f"cost ({COST_BASIS})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +61,17 @@ class ComparedArtifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactComparison:
-    """Artifacts in order, with differing params and all metrics."""
+    """Artifacts in order, with differing params and all metrics.
+
+    ``currency`` is that of the costs, empty where none is configured; ``cost_basis`` says what they
+    are.
+    """
 
     params: tuple[str, ...]
     metrics: tuple[str, ...]
-    artifacts: tuple[ComparedArtifact, ...]
+    currency: str = ""
+    cost_basis: str = COST_BASIS
+    artifacts: tuple[ComparedArtifact, ...] = ()
 
 
 COMPARISON = Codec(ArtifactComparison, omit="nothing")
@@ -91,6 +101,7 @@ def compare_artifacts(
     among: Iterable[ObjectStatus],
     *,
     order: CompareOrder,
+    currency: str = "",
     subject: Subject = lambda _: None,
     local: Container[TaskKey] = (),
 ) -> ArtifactComparison:
@@ -111,6 +122,7 @@ def compare_artifacts(
     return ArtifactComparison(
         params=tuple(name for name in _names(r.params for r in rows) if _varies(name, rows)),
         metrics=tuple(_names(row.metrics for row in rows)),
+        currency=currency,
         artifacts=tuple(rows),
     )
 
@@ -241,13 +253,14 @@ def comparison_columns(found: ArtifactComparison) -> list[str]:
     objects = {(row.namespace, row.kind, row.name) for row in found.artifacts}
     titles = ["object", "key"] if len(objects) != 1 else ["key"]
     titles += [*found.params, *found.metrics, "code", "duration", "GPU seconds"]
-    return [*titles, "cost"] if _priced(found) else titles
+    return [*titles, COST_TITLE] if _priced(found) else titles
 
 
 def comparison_rows(found: ArtifactComparison) -> list[list[ComparedCell]]:
     """Return the cells of each row, under `comparison_columns`."""
     with_object = "object" in comparison_columns(found)[:1]
     namespaces = {row.namespace for row in found.artifacts}
+    prices = Prices(currency=found.currency)
     return [
         [
             *([ComparedCell(_object(row, namespaces))] if with_object else []),
@@ -266,7 +279,7 @@ def comparison_rows(found: ArtifactComparison) -> list[list[ComparedCell]]:
             ComparedCell(seconds(row.seconds) if row.seconds is not None else "", number=True),
             ComparedCell(format_number(row.gpu_seconds), number=True),
             *(
-                [ComparedCell(format_number(row.cost) if row.cost is not None else "", number=True)]
+                [ComparedCell(prices.shown(row.cost) if row.cost is not None else "", number=True)]
                 if _priced(found)
                 else []
             ),

@@ -241,7 +241,7 @@ class Sync:
     ``errors`` are the problems of the manifests at head, up to :data:`MOST_ERRORS`; some belong to
     no known object. ``errors_omitted`` counts the others. ``releases`` are the ids of holds that
     were released, the oldest first. ``refused`` is the branch's head where ``head`` is an earlier
-    commit, the last verified one.
+    commit, the last verified one. ``currency`` is that of all costs in the status files.
     """
 
     cluster: str
@@ -253,6 +253,7 @@ class Sync:
     errors: tuple[Problem, ...] = ()
     errors_omitted: int = 0
     releases: tuple[str, ...] = ()
+    currency: str = ""
 
 
 _SYNC = Codec(Sync, forms=_FORMS)

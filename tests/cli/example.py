@@ -188,7 +188,14 @@ class Example:
         files = {status_path(ref): record for ref, record in self.records.items()}
         files |= {removed_path(ref): record for ref, record in self.removed.items()}
         head = Commit(self.git("rev-parse", "HEAD"))
-        sync = Sync(cluster="local", instance="default", path="", head=head, observed=self.now)
+        sync = Sync(
+            cluster="local",
+            instance="default",
+            path="",
+            head=head,
+            observed=self.now,
+            currency=self.settings.prices.currency,
+        )
         data = {path: dump_record(record) for path, record in files.items()}
         data |= {SYNC_FILE: dump_sync(sync)}
         lines = []

@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from reconciler.cli.artifacts import Artifact, _artifact_table
 from reconciler.cli.status import _history_table, _Order
 from reconciler.cli.table import Column, Listing, console, object_table
-from reconciler.planner import HistoryEntry, ObjectStatus, Phase, TaskPhase, TaskStatus
+from reconciler.planner import HistoryEntry, ObjectStatus, Phase, Prices, TaskPhase, TaskStatus
 from reconciler.types import TaskKey, TaskKind
 from tests.planner.world import model
 
@@ -70,7 +70,7 @@ def test_a_history_loses_nothing_at_any_width(width: int) -> None:
         params={"epochs": 20, "hidden": 48, "learning_rate": 0.1},
     )
     record = ObjectStatus(ref=model("digits-base"), phase=Phase.READY, history=(entry,))
-    lines = printed(_history_table([record], _Order()), width)
+    lines = printed(_history_table([record], _Order(), Prices()), width)
     told = words(lines)
     for text in (
         "digits-base",
