@@ -133,6 +133,10 @@ bench: cluster-build ## Measure, each figure beside a baseline of the same run, 
 	@mkdir -p dist
 	@$(BIN)/python -m benchmarks $(PARTS) --json dist/figures.json
 
+.PHONY: bench-forecast
+bench-forecast: setup ## Measure the error of forecasts over 60 trainings or more, some 5 minutes; above 25 % it fails
+	@$(BIN)/python -m benchmarks.forecast
+
 .PHONY: bench-check
 bench-check: bench ## Measure, and fail on a ratio that has left its range in benchmarks/ranges.yaml
 	@$(BIN)/python -m benchmarks.check dist/figures.json
