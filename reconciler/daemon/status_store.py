@@ -376,9 +376,9 @@ def _marked(record: ObjectStatus, mark: Callable[[HistoryEntry], HistoryEntry]) 
     return record if same else replace(record, history=history)
 
 
-def _place(sync: Sync) -> tuple[Commit, RefusedHead | None]:
+def _place(sync: Sync) -> tuple[Commit, RefusedHead | None, str]:
     """Return the parts whose change makes a status commit of its own."""
-    return sync.head, sync.refused
+    return sync.head, sync.refused, sync.currency
 
 
 def _is_object_s(path: str) -> bool:

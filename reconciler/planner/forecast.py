@@ -56,7 +56,7 @@ class Spread:
 
     def rounded(self) -> Spread:
         """Return the spread as documents have it."""
-        return Spread(round(self.p50, 4), round(self.p90, 4))
+        return Spread(round(self.p50, 6), round(self.p90, 6))
 
     def plus(self, other: Spread) -> Spread:
         """Return the sum: of p90, what a sum hardly exceeds."""

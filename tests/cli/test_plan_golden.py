@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from reconciler.types import JSON
 from tests.cli.conftest import Cli
 from tests.cli.example import Example
 from tests.golden_files import kept
@@ -52,8 +54,32 @@ def running_and_how(example: Example) -> None:
 
 def above_the_guard(example: Example) -> None:
     the_base(example)
-    config = {"repository": {"url": str(example.root)}, "guard": {"tasks": 2}}
+    configure(example, guard={"tasks": 2})
+
+
+def configure(example: Example, **sections: JSON) -> None:
+    config = {"repository": {"url": str(example.root)}, **sections}
     (example.root.parent / "reconciler.yaml").write_text(json.dumps(config))
+
+
+PRICES: JSON = {"currency": "EUR", "gpus": {"nvidia-l4": 0.81, "any": 0.5}, "cpu": 0.03}
+
+
+def priced(example: Example) -> None:
+    """Runs on GPUs with prices, at most two at once; of one image there is no history."""
+    the_base(example)
+    example.edit("models/base.yaml", "{cpu: 1}", "{cpu: 2, gpu: {type: nvidia-l4, count: 2}}")
+    shutil.copytree(example.root / "sources" / "digits-mlp", example.root / "sources" / "other")
+    example.edit("sources/other/train.py", '"""', '"""Another. ')
+    new = (example.root / "models" / "base.yaml").read_text().replace("digits-base", "digits-other")
+    (example.root / "models" / "other.yaml").write_text(new.replace("digits-mlp", "other"))
+    configure(example, prices=PRICES, limits={"runs": 2})
+
+
+def running_and_held(example: Example) -> None:
+    """One that is being trained for longer than a change may cancel."""
+    example.edit("models/finetune.yaml", "epochs: 15, learning_rate: 0.1", "epochs: 30")
+    configure(example, prices=PRICES, guard={"running": {"time": "1h"}})
 
 
 def released(example: Example) -> None:
@@ -78,6 +104,8 @@ CHANGES: Mapping[str, Callable[[Example], None]] = {
     "held": above_the_guard,
     "released": released,
     "sweep": a_sweep,
+    "priced": priced,
+    "running-held": running_and_held,
 }
 
 
@@ -93,7 +121,7 @@ def example(tmp_path: Path) -> Example:
 def test_a_plan_reads_as_it_is_kept(
     example: Example, cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, style: str, suffix: str
 ) -> None:
-    if name == "running":
+    if name.startswith("running"):
         example.sync(running=("tilted-full",), failing=("tilted-gentle",))
     else:
         example.sync()
@@ -103,6 +131,7 @@ def test_a_plan_reads_as_it_is_kept(
         example.sync()
     CHANGES[name](example)
     example.commit("Change")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     now = example.now + timedelta(hours=2)
     monkeypatch.setattr("reconciler.cli.clone_planning.clock", lambda: now)
     # It is called beside the repository, where one of the changes puts a configuration.

@@ -138,6 +138,37 @@ def test_a_head_gets_a_status_and_one_comment_that_is_edited(
     assert forge.token not in team.log()
 
 
+def test_a_request_is_told_its_price_its_gpu_hours_and_when_it_is_done(
+    team: Site, forge: ForgeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    prices = {"currency": "EUR", "gpus": {"any": 1.5}, "startup": "1h"}
+    team.configure_more(prices=prices, guard={"cost": 2})
+    git(team.work, "checkout", "--quiet", "-b", "priced")
+    team.edit("base.yaml", '{"epochs": 3}', '{"epochs": 3, "seed": 1}')
+    team.edit("base.yaml", "    env:", "    resources: {gpu: {count: 1}}\n    env:")
+    first = propose(team, forge, 7)
+    with running(team):
+        until(lambda: forge.bodies(7), what="the comment")
+        (line,) = [line for line in forge.bodies(7)[0].splitlines() if "Estimate" in line]
+        assert re.fullmatch(
+            r"Estimate, of recorded runs: \d+s of runs.*, \d+s until done.*, "
+            r"0\.00 GPU hours.*, EUR 1\.50.*",
+            line,
+        )
+        assert forge.status(first) is not None
+        team.edit("left.yaml", "    env:", "    resources: {gpu: {count: 1}}\n    env:")
+        propose(team, forge, 7)
+        until(lambda: "**Held**" in forge.bodies(7)[0], what="the hold to be told")
+        until(lambda: "currency: EUR" in recorded(team), what="the currency to be recorded")
+    assert "would cost an estimated EUR 3.00 with 2 tasks" in forge.bodies(7)[0]
+    assert "(guard: cost EUR 2.00)" in forge.bodies(7)[0]
+
+
+def recorded(team: Site) -> str:
+    return git(team.remote, "show", "reconciler/status/local:sync.yaml")
+
+
 def test_what_the_forge_has_is_not_sent_again(team: Site, forge: ForgeServer) -> None:
     head = longer(team, forge)
     for number in (1, 2):
