@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,26 @@ def test_what_becomes_of_a_push_is_told_once_and_signed(site: Site, receiver: Re
     assert receiver.got[0].json["cluster"] == "local"
     assert told_of(metrics, "failed").endswith(" 0.0")
     assert "s3cret-path" not in site.log(), "the URL of a chat's webhook is a secret"
+
+
+def test_what_a_gate_rejects_is_told_counted_and_has_cost(site: Site, receiver: Receiver) -> None:
+    configure(site, receiver)
+    site.configure_more(prices={"currency": "EUR", "cpu": 2, "startup": "1h"})
+    site.script("src/worse/evaluate.sh", 'echo \'{"accuracy": 0.5}\' >"$RESULT_DIR/metrics.json"\n')
+    gate = f'{{command: [evaluate.sh], require: ["accuracy >= 0.9"], env: {site.env("test")}}}'
+    site.trained("worse", more=f"    resources: {{cpu: 1}}\n  evaluation: {gate}\n")
+    site.push()
+    with running(site) as url:
+        until(receiver.events, what="the rejection to be told of")
+        metrics = get(f"{url}/metrics")
+    assert [(name, phase) for name, _, phase in receiver.events()] == [("worse", "Rejected")]
+    (event,) = receiver.got[0].json["events"]
+    assert "accuracy >= 0.9 (found 0.5)" in event["message"]
+    assert 'reconciler_gate_total{result="rejected"} 1.0' in metrics
+    assert 'reconciler_gate_total{result="accepted"} 0.0' in metrics
+    labels = 'kind="Model",name="worse",namespace="default"'
+    (cost,) = re.findall(rf"^reconciler_cost_total{{{labels}}} (.+)$", metrics, re.MULTILINE)
+    assert float(cost) >= 2, "an hour of a core to start, and what its command took"
 
 
 def told_of(metrics: str, result: str) -> str:

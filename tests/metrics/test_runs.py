@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from reconciler.engine import Collected, CollectedKind, FailureClass, RunPhase
 from reconciler.metrics import Metrics
 from reconciler.planner.phases import TaskPhase
+from reconciler.planner.prices import Prices
 from tests.metrics.watched import GPU, Watched, families, report, value
 from tests.planner.world import scratch
 
@@ -50,6 +51,32 @@ def test_a_run_that_failed_has_used_its_gpus_too(kind: FailureClass, result: str
     watched.sync()
     assert watched.value("runs_ended_total", task="train", result=result) == 1
     assert watched.value("gpu_seconds_total", kind="Model", namespace="default", name="a") == 100
+
+
+def test_what_runs_cost_is_summed_up_however_they_ended_and_by_whichever_daemon() -> None:
+    watched = Watched(a=scratch("a", GPU))
+    labels = {"kind": "Model", "namespace": "default", "name": "a"}
+    assert watched.value("cost_total", **labels) is None, "without prices nothing costs"
+    prices = Prices(currency="EUR", gpus={"t4": 18.0})
+    watched.world.settings = replace(watched.world.settings, prices=prices)
+    watched.build()
+    assert watched.value("cost_total", **labels) == 0
+    for end in (FailureClass.INFRASTRUCTURE, None):
+        run = watched.run("a")
+        watched.world.start(run)
+        watched.sync()
+        watched.wait(100)  # a second of a GPU costs 0.005
+        if end is None:
+            watched.world.succeed(run)
+        else:
+            watched.world.fail(run, end)
+        watched.sync()
+        watched.wait(600)  # the pause before a retry
+        watched.sync()
+    assert watched.value("cost_total", **labels) == pytest.approx(2.0)
+    restarted = Metrics()
+    report(restarted, watched.world.plan(), watched.world.records)
+    assert value(restarted, "cost_total", **labels) == pytest.approx(2.0)
 
 
 def test_what_a_run_used_before_its_place_was_taken_away_is_counted() -> None:

@@ -72,6 +72,23 @@ def test_an_object_that_is_ready_with_another_artifact_is_told_of() -> None:
     assert not waiting, "it is back where it was"
 
 
+def test_each_artifact_that_a_gate_rejects_is_told_of_once() -> None:
+    asked = {
+        key: {
+            each: replace(record, desired=TaskKey(key * 40), message=f"accuracy of {key}")
+            for each, record in recorded(a=Phase.REJECTED).items()
+        }
+        for key in ("a", "b")
+    }
+    (event,) = news(recorded(a=Phase.TRAINING), asked["a"], frozenset({Phase.REJECTED}))
+    assert (event.before, event.phase, event.key) == (Phase.TRAINING, Phase.REJECTED, "a" * 40)
+    assert event.message == "accuracy of a"
+    assert event.artifact is None, "it is nobody's to use"
+    (event,) = news(asked["a"], asked["b"], EVERY)
+    assert (event.before, event.key, event.key_before) == (Phase.REJECTED, "b" * 40, "a" * 40)
+    assert list(news(asked["b"], dict(asked["b"]), EVERY)) == []
+
+
 def made(record: ObjectStatus, key: str) -> ObjectStatus:
     artifact = ArtifactStatus(url=f"file:///{key}", key=TaskKey(key * 40))
     return replace(record, desired=artifact.key, artifact=artifact)

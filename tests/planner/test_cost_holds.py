@@ -16,6 +16,7 @@ from reconciler.planner.phases import Phase, TaskPhase
 from reconciler.planner.plan import ActionKind, HoldKind
 from reconciler.planner.prices import Prices
 from reconciler.planner.status_update import update_status
+from reconciler.reasons import message
 from tests.planner.histories import annotated, restart, training
 from tests.planner.world import World, finetune, model, scratch
 
@@ -24,10 +25,10 @@ GPU = ", resources: {gpu: {count: 1}}"
 PRICES = Prices(currency="EUR", gpus={"any": 1.0})
 
 
-def priced(count: int = 1, **limits: float) -> World:
+def priced(count: int = 1, *, tenants: Tenants | None = None, **limits: float) -> World:
     """A base, and Models off it that each took an hour of a GPU."""
     world = World({"base.yaml": scratch("base")})
-    world.settings = replace(world.settings, prices=PRICES)
+    world.settings = replace(world.settings, prices=PRICES, tenants=tenants or Tenants())
     for number in range(count):
         world.files[f"m{number}.yaml"] = finetune(f"m{number}", "base", GPU)
     world.settle(an_hour)
@@ -188,6 +189,39 @@ def test_a_tenant_has_a_budget_of_its_own() -> None:
     add(world, 1)
     (hold,) = world.sync().holds
     assert (hold.kind, hold.tenant) == (HoldKind.BUDGET, "own")
+
+
+@pytest.mark.parametrize("over_all", [0.0, 1.5])
+def test_a_tenant_has_a_guard_of_its_own_for_what_its_objects_would_cost(over_all: float) -> None:
+    world = priced(guard_cost=over_all, tenants=two_tenants(guard_cost=2.5))
+    add(world, 1)
+    world.files["theirs.yaml"] = in_namespace("theirs")
+    assert not world.sync().holds, "each would cost less than its guard"
+    world.settle(an_hour)
+    for name in ("a", "b", "c"):
+        world.files[f"{name}.yaml"] = finetune(name, "base", GPU)
+    world.files["more.yaml"] = in_namespace("more")
+    (hold,) = world.sync().holds
+    assert (hold.kind, hold.tenant, hold.tasks) == (HoldKind.COST, "own", 3)
+    assert hold.reason.arguments["cost"] == "EUR 3.00"
+    assert hold.reason.arguments["limit"] == "EUR 2.50"
+    assert "guard of tenant own" in message(hold.reason)
+    assert {ref.name for ref in hold.objects} == {"a", "b", "c"}
+    assert world.phase("more") is not Phase.HELD, "what a tenant's hold keeps counts once"
+
+
+def two_tenants(**own: float) -> Tenants:
+    """One of the namespace ``default`` with limits of its own, and one of ``other`` without."""
+    members = (
+        Tenant(name="own", paths=("**",), namespaces=("default",), gpus=("*",), **own),  # type: ignore[arg-type]
+        Tenant(name="other", paths=("other/**",), namespaces=("other",), gpus=("*",)),
+    )
+    return Tenants(members, "")
+
+
+def in_namespace(name: str) -> str:
+    """A Model of the other tenant that takes an hour of a GPU."""
+    return scratch(name, GPU).replace(f"name: {name}", f"name: {name}, namespace: other")
 
 
 def running(hours: float) -> World:
