@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from tests.test_deploy import as_the_daemon
 
 #: A training that takes the quota of one GPU.
 ONE_GPU = "    resources: {gpu: {count: 1}}\n    queue: gpus\n"
+#: The annotation of a Job that names the manifest which it was made of.
+PATH = "substratus.ai/path"
 
 
 @pytest.fixture
@@ -145,8 +148,11 @@ def test_each_task_has_the_queue_of_its_own_section(site: ClusterSite) -> None:
     forge = HttpRemote(site.root)
     repository = {"url": forge.url("manifests.git"), "interval": "1s"}
     site.configure(repository=repository, sources={"allow": ["http://*"]})
-    site.write("src/Dockerfile", "FROM scratch\n")
+    for folder in ("src", "plain"):
+        site.write(f"{folder}/Dockerfile", f"FROM scratch\nLABEL of={folder}\n")
     manifests = {
+        "plain": "kind: Model\nmetadata: {name: plain}\nspec:\n"
+        "  source: {git: {url: ., path: plain}}\n  training: {mode: Scratch, queue: gpus}\n",
         "built": "kind: Model\nmetadata: {name: built}\nspec:\n"
         "  source: {git: {url: ., path: src}}\n  build: {queue: gpus}\n"
         "  training: {mode: Scratch}\n",
@@ -162,23 +168,24 @@ def test_each_task_has_the_queue_of_its_own_section(site: ClusterSite) -> None:
 
     def labelled() -> dict[str, tuple[str | None, bool]]:
         """Of each Job's task its queue, and whether it waits."""
-        return {
-            f"{labels['substratus.ai/task']} {labels.get('substratus.ai/name', '')}": (
-                labels.get("kueue.x-k8s.io/queue-name"),
-                bool(job["spec"].get("suspend")),
+        found = {}
+        for job in site.namespace.cluster.api.items(jobs):
+            meta, suspended = job["metadata"], bool(job["spec"].get("suspend"))
+            what = (
+                f"{meta['labels']['substratus.ai/task']} of {Path(meta['annotations'][PATH]).stem}"
             )
-            for job in site.namespace.cluster.api.items(jobs)
-            for labels in (job["metadata"]["labels"],)
-        }
+            found[what] = (meta["labels"].get("kueue.x-k8s.io/queue-name"), suspended)
+        return found
 
     with closing(forge), daemon(site):
         until(
             lambda: (
                 labelled()
                 == {
-                    "build ": ("gpus", False),
-                    "load loaded": ("gpus", False),
-                    "load free": (None, False),
+                    "build of built": ("gpus", False),
+                    "build of plain": (None, False),
+                    "load of loaded": ("gpus", False),
+                    "load of free": (None, False),
                 }
             ),
             what="the admission of what is queued",
@@ -188,6 +195,10 @@ def test_each_task_has_the_queue_of_its_own_section(site: ClusterSite) -> None:
 
 def test_two_nodes_are_admitted_together_or_not_at_all(site: ClusterSite) -> None:
     queues(site.namespace, gpus=1)
+    # An annotation of a Job that would have Kueue admit one of them; a pod's says nothing to it.
+    partial = {"metadata": {"annotations": {"kueue.x-k8s.io/job-min-parallelism": "1"}}}
+    known = json.loads((site.root / "reconciler.yaml").read_text())["kubernetes"]
+    site.configure(kubernetes={**known, "templates": {"train": partial}})
     two = "    resources: {gpu: {count: 1}, nodes: 2}\n    queue: gpus\n"
     site.push_model("a", more=two)
     with daemon(site):

@@ -76,6 +76,17 @@ def test_a_queue_gets_the_job_suspended(settings: ClusterSettings) -> None:
     assert "suspend" not in job_of(train(), settings)["spec"]
 
 
+def test_a_template_does_not_reach_the_job_that_kueue_reads(tmp_path: Path) -> None:
+    partial = {"kueue.x-k8s.io/job-min-parallelism": "1"}
+    template = {"metadata": {"annotations": partial, "labels": partial}}
+    kubernetes = {"templates": {"train": template}, "profiles": {"partial": template}}
+    spec = train(queue="gpus", profile="partial", resources=Resources(nodes=2))
+    job = job_of(spec, settings_of(tmp_path, kubernetes=kubernetes))
+    assert partial.items() <= job["spec"]["template"]["metadata"]["annotations"].items()
+    assert not partial.keys() & job["metadata"]["annotations"].keys()
+    assert not partial.keys() & job["metadata"]["labels"].keys()
+
+
 def test_a_priority_is_the_pods_priority_class(settings: ClusterSettings) -> None:
     assert pod_of(train(priority="high"), settings)["priorityClassName"] == "high"
 
