@@ -7,6 +7,7 @@
 - ``own_control_plane``, ``own_node_cluster``: for tests that stop or break things.
 - ``own_gang_cluster``: as ``own_node_cluster``, with the gates for gangs on.
 - ``queue_cluster``, ``queue_namespace``, ``own_queue_cluster``: a control plane with Kueue.
+- ``late_queue_cluster``: one that has no Kueue before the test starts it.
 - ``gpu_cluster``, ``gpu_namespace``: a node with two GPUs that do nothing, and Kueue.
 - ``gcs_cluster``, ``gcs_namespace``: a node with gcsfuse, and a server of Cloud Storage.
 - ``mountpoint_cluster``, ``mountpoint_namespace``: a node with Mountpoint for S3 and its driver.
@@ -46,6 +47,7 @@ _FIXTURES: dict[str, Level] = {
     "own_gang_cluster": "node",
     "queue_cluster": "queue",
     "own_queue_cluster": "queue",
+    "late_queue_cluster": "queue",
     "gpu_cluster": "queue-node",
     "gcs_cluster": "gcs-node",
     "mountpoint_cluster": "mountpoint-node",
@@ -231,6 +233,13 @@ def queue_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 def own_queue_cluster(tmp_path: Path) -> Iterator[Cluster]:
     """A control plane whose program ``kueue`` this test may stop and start; with an audit log."""
     with lease.control_plane(tmp_path / "c", "queue", audit=True) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def late_queue_cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A control plane without Kueue, which ``start("kueue")`` installs; with an audit log."""
+    with lease.control_plane(tmp_path / "c", "queue", audit=True, late=True) as cluster:
         yield cluster
 
 

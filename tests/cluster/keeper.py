@@ -128,7 +128,7 @@ class Keeper:
                     _node(named[name]).mend()
                 case _:
                     return {"failed": f"not understood: {order}"}
-        except (ClusterFailed, KeyError, OSError) as error:
+        except (ApiError, ClusterFailed, KeyError, OSError) as error:
             return {"failed": repr(error)}
         return {}
 
@@ -139,7 +139,7 @@ def _node(program: Program) -> Node:
     return program
 
 
-def _site(folder: Path, *, level: str, audit: bool, gangs: bool) -> Site:
+def _site(folder: Path, *, level: str, audit: bool, gangs: bool, late: bool) -> Site:
     match level:
         case "control-plane":
             return ControlPlane(folder, programs("control-plane"), audit=audit)
@@ -149,7 +149,7 @@ def _site(folder: Path, *, level: str, audit: bool, gangs: bool) -> Site:
             return NodeSite(folder, programs(level), audit=audit)
         case "queue":
             found = programs("queue")
-            return QueueSite(folder, found, ControlPlane(folder, found, audit=audit))
+            return QueueSite(folder, found, ControlPlane(folder, found, audit=audit), late=late)
         case _:
             found = programs("queue-node")
             return QueueSite(folder, found, NodeSite(folder, found, audit=audit))

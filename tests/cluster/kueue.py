@@ -53,13 +53,17 @@ def check() -> None:
         raise ClusterUnavailable("Kueue's manager needs root: chroot to a folder of its own")
 
 
-class Kueue:
-    """Kueue on ``control_plane``, as its program ``kueue``; ``binaries`` has its manifests too."""
+class Kueue(Program):
+    """Kueue on ``control_plane``, as its program ``kueue``; ``binaries`` has its manifests too.
+
+    The first start installs it; a later one starts the process alone.
+    """
 
     def __init__(
         self, folder: Path, binaries: Mapping[str, Path], control_plane: ControlPlane
     ) -> None:
         check()
+        self._folder = folder
         self._root = folder / "kueue"
         self._binaries = binaries
         self._control_plane = control_plane
@@ -81,8 +85,9 @@ class Kueue:
         for part in ("visibility", "etc/kueue/metrics/certs", "tmp"):
             (self._root / part).mkdir(parents=True, exist_ok=True)
         (self._root / "config.yaml").write_text(json.dumps(config))
+        self._installed = False
         # fmt: off
-        self.program = Program(
+        super().__init__(
             "kueue",
             [tool("chroot"), self._root, "/kueue", "--config=/config.yaml",
              "--kubeconfig=/kubeconfig", "--zap-log-level=2"],
@@ -91,23 +96,32 @@ class Kueue:
         )
         # fmt: on
 
-    async def start(self) -> None:
-        """Until it admits Jobs. The control plane has to be up. Raises `ClusterFailed`."""
+    async def start(self, given: bytes | None = None) -> None:
+        """Until it admits Jobs, the first time. The control plane has to be up.
+
+        Raises `ClusterFailed`.
+        """
+        if self._installed:
+            await super().start(given)
+            return
         self._fill_root()
         documents = list(self._manifests())
         webhooks = [d for d in documents if "Webhook" in d["kind"]]
         for document in documents:
             if document not in webhooks:
                 self._create(document)
-        await until(self._established, "Kueue's resources are served")
-        await self.program.start()
-        await until(self._listens, "Kueue is ready", self.program)
+        await until(self._established, "Kueue's resources are there")
+        await until(self._discovered, "Kueue's resources can be looked up")
+        await super().start(given)
+        await until(self._listens, "Kueue is ready", self)
         for document in webhooks:
             self._create(document)
-        await until(self._tells_positions, "Kueue's visibility API is served", self.program)
+        await until(self._tells_positions, "Kueue's visibility API is served", self)
+        self._installed = True
 
-    async def stop(self) -> None:
-        await self.program.stop()
+    async def remove(self) -> None:
+        """Stop it, and remove what is not a log."""
+        await self.stop()
         shutil.rmtree(self._root, ignore_errors=True)
 
     def _fill_root(self) -> None:
@@ -168,6 +182,15 @@ class Kueue:
             )
             for crd in self._control_plane.api.items(_CRDS)
         )
+
+    def _discovered(self) -> bool:
+        """Whether a client finds all, which takes a while longer; Kueue ends where it does not."""
+        kubeconfig = f"--kubeconfig={self._control_plane.kubeconfig}"
+        cached = os.environ | {"KUBECACHEDIR": str(self._folder / "kubectl")}
+        kubectl = self._binaries["kubectl"]
+        done = run([kubectl, kubeconfig, "api-resources", "--output=name"], env=cached)
+        found = done.stdout.split()
+        return all(crd["metadata"]["name"] in found for crd in self._control_plane.api.items(_CRDS))
 
     def _listens(self) -> bool:
         url = f"http://127.0.0.1:{self._health}/readyz"

@@ -67,10 +67,17 @@ class Connection:
 
 @contextmanager
 def control_plane(
-    folder: Path, level: Literal["control-plane", "queue"] = "control-plane", *, audit: bool = False
+    folder: Path,
+    level: Literal["control-plane", "queue"] = "control-plane",
+    *,
+    audit: bool = False,
+    late: bool = False,
 ) -> Iterator[Cluster]:
-    """A control plane in ``folder``. With ``audit``, ``logs/audit.log`` names every request."""
-    with _join(folder, level, audit=audit) as (connection, description):
+    """A control plane in ``folder``. With ``audit``, ``logs/audit.log`` names every request.
+
+    With ``late``, a test starts the program ``kueue``, which installs it.
+    """
+    with _join(folder, level, audit=audit, late=late) as (connection, description):
         yield Cluster.of(folder, connection.ask, programs(level), description)
 
 
@@ -92,11 +99,11 @@ def node(
 
 @contextmanager
 def _join(
-    folder: Path, level: Level, *, audit: bool, gangs: bool = False
+    folder: Path, level: Level, *, audit: bool, gangs: bool = False, late: bool = False
 ) -> Iterator[tuple[Connection, Mapping[str, Any]]]:
     folder.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + _PATIENCE
-    options = {"level": level, "audit": audit, "gangs": gangs}
+    options = {"level": level, "audit": audit, "gangs": gangs, "late": late}
     while True:
         connection = _connect(folder, options, deadline)
         try:

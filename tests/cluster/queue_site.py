@@ -13,25 +13,32 @@ from tests.cluster.process import Program
 
 
 class QueueSite:
-    """``site`` with Kueue on its control plane."""
+    """``site`` with Kueue on its control plane; ``late``: once a test starts it."""
 
     def __init__(
-        self, folder: Path, binaries: Mapping[str, Path], site: ControlPlane | NodeSite
+        self,
+        folder: Path,
+        binaries: Mapping[str, Path],
+        site: ControlPlane | NodeSite,
+        *,
+        late: bool = False,
     ) -> None:
         self._site = site
+        self._late = late
         plane = site.control_plane if isinstance(site, NodeSite) else site
         self._kueue = Kueue(folder, binaries, plane)
 
     @property
     def programs(self) -> tuple[Program, ...]:
-        return (*self._site.programs, self._kueue.program)
+        return (*self._site.programs, self._kueue)
 
     async def start(self) -> None:
         await self._site.start()
-        await self._kueue.start()
+        if not self._late:
+            await self._kueue.start()
 
     async def stop(self) -> None:
-        await self._kueue.stop()
+        await self._kueue.remove()
         await self._site.stop()
 
     def describe(self) -> Mapping[str, Any]:

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.cluster.fixtures import Namespace
+from tests.e2e.cluster_site import ClusterSite
+from tests.e2e.site import environment
+from tests.processes import run
 
 VERSION = "kueue.x-k8s.io/v1beta2"
 _API = f"/apis/{VERSION}"
@@ -57,6 +60,13 @@ def priority_class(namespace: Namespace, value: int) -> str:
 
 def workloads(namespace: Namespace) -> list[Any]:
     return namespace.cluster.api.items(f"{_API}/namespaces/{namespace.name}/workloads")
+
+
+def why(site: ClusterSite, name: str) -> str:
+    """What ``reconciler why`` prints."""
+    done = run(site.command("why", name), env=environment(), cwd=site.work)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def _create(

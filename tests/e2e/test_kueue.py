@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import secrets
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,18 @@ import pytest
 
 from tests.cluster.cluster import Cluster
 from tests.cluster.fixtures import Namespace
+from tests.cluster.kubeconfig import write_kubeconfig
 from tests.e2e.cluster_site import IMAGE, ClusterSite, daemon, uid
-from tests.e2e.queues import GPU, cluster_queue, local_queue, priority_class, queues, workloads
-from tests.e2e.site import environment, until
+from tests.e2e.queues import (
+    GPU,
+    cluster_queue,
+    local_queue,
+    priority_class,
+    queues,
+    why,
+    workloads,
+)
+from tests.e2e.site import until
 from tests.e2e.test_cluster_metrics import Served
 from tests.e2e.test_rights import Deployed, apply, used
 from tests.engines.kubernetes.orders import running, terminated
@@ -34,6 +45,31 @@ def site(tmp_path: Path, queue_namespace: Namespace) -> ClusterSite:
     return site
 
 
+class Account:
+    """A service account of a test's namespace, which may do there what it is allowed to."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        self._namespace = namespace
+        namespace.kubectl("create", "serviceaccount", "daemon")
+
+    def allow(self, resources: Mapping[str, Sequence[str]]) -> None:
+        """Allow all verbs of resources, by their group."""
+        name = f"may-{secrets.token_hex(4)}"
+        rules = [{"apiGroups": [g], "resources": r, "verbs": ["*"]} for g, r in resources.items()]
+        role = {"kind": "Role", "metadata": {"name": name}, "rules": rules}
+        self._namespace.kubectl(
+            "create", "-f", "-", given={"apiVersion": "rbac.authorization.k8s.io/v1", **role}
+        )
+        account = f"--serviceaccount={self._namespace.name}:daemon"
+        self._namespace.kubectl("create", "rolebinding", name, f"--role={name}", account)
+
+    def kubeconfig(self, folder: Path) -> Path:
+        cluster = self._namespace.cluster
+        token = self._namespace.kubectl("create", "token", "daemon").strip()
+        server = {"server": cluster.server, "certificate-authority": str(cluster.ca)}
+        return write_kubeconfig(folder / "account.kubeconfig", server, {"token": token})
+
+
 def is_suspended(site: ClusterSite, name: str) -> bool:
     job = site.jobs().get(name)
     return job is not None and bool(job["spec"].get("suspend"))
@@ -52,12 +88,6 @@ def waits(site: ClusterSite, name: str, *words: str) -> None:
         return text.startswith("Pending: ") and all(word in text for word in words)
 
     until(told, what=f"{name} to say {words}; it says: {site.told(name)}")
-
-
-def why(site: ClusterSite, name: str) -> str:
-    done = run(site.command("why", name), env=environment(), cwd=site.work)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def carry(site: ClusterSite, name: str) -> None:
@@ -225,6 +255,40 @@ def test_a_cluster_without_kueue_is_told_of(tmp_path: Path, namespace: Namespace
     done = run(site.command("run", "--once", "--patience", "3s"), env=site.environment())
     assert done.returncode == 3, done.stderr
     assert "no Kueue" in done.stderr + done.stdout
+
+
+def test_positions_are_told_by_a_right_of_their_own(site: ClusterSite) -> None:
+    queues(site.namespace, gpus=0)
+    account = Account(site.namespace)
+    account.allow({"": ["pods", "pods/log"], "batch": ["jobs"], "coordination.k8s.io": ["leases"]})
+    site.push_model("a", more=ONE_GPU)
+    with daemon(site, kubeconfig=account.kubeconfig(site.root)):
+        waits(site, "a", "queued in gpus: Kueue has not admitted it yet")
+        account.allow({"kueue.x-k8s.io": ["workloads"]})
+        waits(site, "a", "queued in gpus: ", "insufficient quota")
+        account.allow({"visibility.kueue.x-k8s.io": ["localqueues/pendingworkloads"]})
+        waits(site, "a", "queued in gpus, at position 1: ", "insufficient quota")
+    assert '"level": "error"' not in site.log_of()
+
+
+def test_kueue_is_installed_under_a_daemon_with_an_older_visibility_api_or_none(
+    tmp_path: Path, late_queue_cluster: Cluster
+) -> None:
+    cluster = late_queue_cluster
+    site = ClusterSite(tmp_path, Namespace(cluster, "default"))
+    site.push_model("a", more=ONE_GPU)
+    services = "/apis/apiregistration.k8s.io/v1/apiservices"
+    with daemon(site):
+        waits(site, "a", "queued in gpus, but this cluster has no Kueue")
+        job = site.job("a")
+        cluster.start("kueue")
+        cluster.api.delete(f"{services}/v1beta2.visibility.kueue.x-k8s.io")
+        queues(site.namespace, gpus=0)
+        waits(site, "a", "queued in gpus, at position 1: ", "insufficient quota")
+        cluster.api.delete(f"{services}/v1beta1.visibility.kueue.x-k8s.io")
+        waits(site, "a", "queued in gpus: ", "insufficient quota")
+        assert uid(site.job("a")) == uid(job)
+    assert '"level": "error"' not in site.log_of()
 
 
 def test_kueue_that_is_stopped_and_started_goes_on_by_the_deployed_rights(

@@ -82,7 +82,7 @@ class QueueWatch:
         self._workloads: list[Informer[KueueWorkload]] = []
         self._by_job: dict[str, KueueWorkload] | None = None
         self._looks: dict[str, int] = {}
-        self._positions: dict[str, int] = {}
+        self._positions: Mapping[str, int] = {}
         self._ended: dict[str, datetime] = {}
 
     def notice(self) -> None:
@@ -148,9 +148,7 @@ class QueueWatch:
         """Wait for a Kueue whose Workloads may be read."""
         for failures in itertools.count(1):
             try:
-                served = msgspec.json.decode(await self._api.get(f"/apis/{GROUP}"), type=_Group)
-                version = served.preferred_version.group_version
-                kind = ResourceType(f"/apis/{version}", "workloads")
+                kind = ResourceType(await self._find_version(GROUP), "workloads")
                 found = [
                     Informer(
                         self._api,
@@ -174,6 +172,11 @@ class QueueWatch:
                 self._workloads = found
                 return
 
+    async def _find_version(self, group: str) -> str:
+        """Return the path of a group's preferred version. Raises ApiError, MsgspecError."""
+        served = msgspec.json.decode(await self._api.get(f"/apis/{group}"), type=_Group)
+        return f"/apis/{served.preferred_version.group_version}"
+
     def _set_absent(self, absent: bool) -> None:
         if self._absent != absent:
             self._absent = absent
@@ -191,9 +194,7 @@ class QueueWatch:
         queues = sorted(
             {(j.metadata.namespace, j.metadata.labels.get(QUEUE_LABEL, "")) for j in jobs}
         )
-        positions: dict[str, int] = {}
-        for namespace, queue in queues:
-            positions |= await self._ask(namespace, queue)
+        positions = await self._ask_for_positions(queues)
         changed = positions != self._positions or any(
             (count >= _LOOKS) != (self._looks.get(uid, 0) >= _LOOKS) for uid, count in looks.items()
         )
@@ -201,22 +202,31 @@ class QueueWatch:
         if changed:
             self._changed()
 
-    async def _ask(self, namespace: str, queue: str) -> Mapping[str, int]:
-        """Return the positions in a queue, by the Job's UID.
+    async def _ask_for_positions(self, queues: Iterable[tuple[str, str]]) -> Mapping[str, int]:
+        """Return the positions in these queues, by the Job's UID.
 
-        Empty where no API tells them.
+        Queues are by namespace and name. Empty where no API tells positions. Its version is looked
+        up each time, as Kueue may be upgraded under a daemon.
         """
-        if not queue:
-            return {}
-        path = (
-            f"/apis/{VISIBILITY}/v1beta2/namespaces/{namespace}/localqueues/{quote(queue)}"
-            "/pendingworkloads"
-        )
+        positions: Mapping[str, int] = {}
+        try:
+            version = await self._find_version(VISIBILITY)
+        except (ApiError, msgspec.MsgspecError) as error:
+            log.debug("no API tells positions in queues", error=str(error))
+            return positions
+        for namespace, queue in queues:
+            if queue:
+                path = f"{version}/namespaces/{namespace}/localqueues/{quote(queue)}"
+                positions = {**positions, **await self._ask(f"{path}/pendingworkloads")}
+        return positions
+
+    async def _ask(self, path: str) -> Mapping[str, int]:
+        """Return the positions in a queue; empty if they are forbidden."""
         try:
             answer = await self._api.get(path, {"limit": str(LAST_SHOWN)})
             pending = msgspec.json.decode(answer, type=_Pending)
         except (ApiError, msgspec.MsgspecError) as error:
-            log.debug("positions in a queue cannot be read", queue=queue, error=str(error))
+            log.debug("positions in a queue cannot be read", path=path, error=str(error))
             return {}
         return {
             owner.uid: item.position_in_cluster_queue + 1
