@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.cluster.api import Api, Object
 from tests.cluster.certificates import Pair
+from tests.cluster.node_init import HERE
 from tests.processes import run
 
 Ask = Callable[..., Mapping[str, Any]]
@@ -156,6 +157,17 @@ class NodeCluster(Cluster):
             hosts = self.folder / node / "hosts" / registry
             hosts.mkdir(parents=True, exist_ok=True)
             (hosts / "hosts.toml").write_text(text)
+
+    def devices(self, node: str = "node1") -> Mapping[str, list[str]]:
+        """The devices of each pod that has some, by ``namespace/pod``, as the kubelet tells them.
+
+        By its pod resources API, on a cluster that has the device plugin.
+        """
+        socket = f"/proc/{self.pids()[node]}/root{HERE}/kubelet/pod-resources/kubelet.sock"
+        done = run([self.binaries["device-plugin"], "list", socket])
+        assert done.returncode == 0, done.stderr
+        found: Mapping[str, list[str]] = json.loads(done.stdout)
+        return found
 
     def cut(self, node: str) -> None:
         """Pull the node's network cable: its pods run on, and nobody hears of them."""
