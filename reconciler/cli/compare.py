@@ -47,6 +47,7 @@ from reconciler.review import (
     prose,
 )
 from reconciler.types import JSON, Commit, TaskKey
+from reconciler.workspace import CommitSubjects
 
 
 @click.command()
@@ -82,8 +83,8 @@ def compare(
     compared, or of those with a label.
 
     A row is an artifact. Params that are the same in all have no column. The code is the commit of
-    the source, with its subject where the clone knows the commit. Of an object that is trained, the
-    artifacts of its trainings are compared.
+    the source, with its subject where the clone knows the commit, or a daemon of this machine. Of an
+    object that is trained, the artifacts of its trainings are compared.
     """
     setup = load_if_there(config_file)
     state = StateReader(setup, Path()).read()
@@ -96,7 +97,7 @@ def compare(
         *_selected(state, names, namespace=namespace, kind=kind, labels=wanted),
         order=CompareOrder.parse(sort),
         currency=state.prices.currency,
-        subject=_subjects(state),
+        subject=_subjects(state, setup),
         local=local,
     )
     if style == "json":
@@ -150,17 +151,21 @@ def _selected(
     ], everything
 
 
-def _subjects(state: RecordedState) -> Callable[[Commit], str | None]:
-    """Return a reader of subjects of the clone's commits."""
+def _subjects(state: RecordedState, setup: Setup | None) -> Callable[[Commit], str | None]:
+    """Return a reader of the subjects of commits.
+
+    They are in the clone, or in the copies of an installation on this machine.
+    """
+    copies = CommitSubjects.from_setup(setup) if setup is not None else None
 
     def subject(commit: Commit) -> str | None:
         repository = state.repository
         try:
-            if repository is None or not repository.has(commit):
-                return None
-            return repository.subject(commit)
+            if repository is not None and repository.has(commit):
+                return repository.subject(commit)
         except GitError:  # a shallow clone, or a damaged one
-            return None
+            pass
+        return copies.of([commit]).get(commit) if copies is not None else None
 
     return subject
 

@@ -18,7 +18,7 @@ from reconciler.git import GitError, is_local, local_path
 from reconciler.review import seconds
 from reconciler.status import SYNC_FILE, Sync, read_own_sync
 from reconciler.web import PageCache, Site
-from reconciler.workspace import git_folder, status_branch
+from reconciler.workspace import CommitSubjects, git_folder, status_branch
 
 if TYPE_CHECKING:
     from reconciler.daemon.controller import Daemon
@@ -71,6 +71,7 @@ def status_page(
         progress=progress,
         standby=standby,
         troubles=troubles,
+        subjects=CommitSubjects.from_setup(setup).of,
         hosts=frozenset(server.hosts),
         proxy_secret=proxy_secret,
     )

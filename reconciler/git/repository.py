@@ -39,6 +39,8 @@ T = TypeVar("T")
 REGULAR = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
 #: Characters of a commit's subject or author that are kept.
 _LONGEST_SUBJECT = 200
+#: Bytes that are looked at for a line of a commit.
+_LONGEST_READ = 4096
 #: Bytes of the largest blob that is read; files of more than 1 MiB are no manifests anyway.
 LARGEST_UNPACKED = 16 << 20
 #: Bytes of all files of a commit that are read at once.
@@ -181,14 +183,17 @@ class Repository:
         """Return the first line of a commit's message, cut. Raises GitError."""
 
         def read() -> str:
-            lines = self._commit(commit).message.strip().splitlines()
+            # A commit may name an encoding that there is not, by which it cannot be decoded.
+            text = self._commit(commit).raw_message[:_LONGEST_READ].decode(errors="replace")
+            lines = text.strip().splitlines()
             return lines[0][:_LONGEST_SUBJECT] if lines else ""
 
         return self._reading(read)
 
     def author(self, commit: Commit) -> str:
         """Return the name of a commit's author, cut. Raises GitError."""
-        return self._reading(lambda: self._commit(commit).author.name)[:_LONGEST_SUBJECT]
+        name = self._reading(lambda: self._commit(commit).author.raw_name)
+        return name[:_LONGEST_READ].decode(errors="replace")[:_LONGEST_SUBJECT]
 
     def last_changed(
         self, commit: Commit, paths: Collection[str], *, limit: int = 2000

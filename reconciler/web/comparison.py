@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qs, urlencode
 
@@ -12,7 +13,7 @@ from reconciler.review import (
     compare_artifacts,
     sortable_columns,
 )
-from reconciler.types import ObjectRef
+from reconciler.types import Commit, ObjectRef
 from reconciler.web.history import MOST_METRICS, MOST_PARAMS
 from reconciler.web.selection import Selection, listed
 from reconciler.web.snapshot import Catalog
@@ -52,6 +53,22 @@ class ComparedSelection:
         if column != self.order.column:
             return "none"
         return "ascending" if self.order.ascending else "descending"
+
+    @property
+    def commits(self) -> frozenset[Commit]:
+        """Return the commits of the code of these rows."""
+        rows = self.found.artifacts
+        return frozenset(row.code.commit for row in rows if row.code is not None)
+
+    def with_subjects(self, subjects: Mapping[Commit, str]) -> ComparedSelection:
+        """Return the page with the known subjects of its commits."""
+        rows = (
+            replace(row, code=replace(row.code, subject=subjects.get(row.code.commit)))
+            if row.code is not None
+            else row
+            for row in self.found.artifacts
+        )
+        return replace(self, found=replace(self.found, artifacts=tuple(rows)))
 
     def ref(self, row: ComparedArtifact) -> ObjectRef:
         """Return the object of a row."""

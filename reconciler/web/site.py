@@ -17,7 +17,7 @@ import hashlib
 import hmac
 import secrets
 import zlib
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -28,7 +28,7 @@ from aiohttp import web
 
 from reconciler.engine import Logs, NoTail, ProgressReader
 from reconciler.planner import ObjectStatus, TaskStatus, newest_printed
-from reconciler.types import Kind, ObjectRef
+from reconciler.types import Commit, Kind, ObjectRef
 from reconciler.web.comparison import compared_selection
 from reconciler.web.curves import charts_of
 from reconciler.web.history import Order
@@ -86,7 +86,8 @@ class Site:
     """The handlers of the page.
 
     ``standby`` returns sentences on why there is no page yet, ``troubles`` the present errors.
-    ``proxy_secret`` reads the secret of a proxy for ``hosts``; empty where there is none.
+    ``subjects`` reads those of commits, where they are known. ``proxy_secret`` reads the secret of
+    a proxy for ``hosts``; empty where there is none.
     """
 
     cluster: str
@@ -95,6 +96,7 @@ class Site:
     progress: ProgressReader
     standby: Callable[[], Awaitable[Sequence[str]]]
     troubles: Callable[[], Sequence[str]]
+    subjects: Callable[[Collection[Commit]], Mapping[Commit, str]] = lambda _: {}
     hosts: Collection[str] = ()
     proxy_secret: Callable[[], bytes] = bytes
     _epoch: str = field(default_factory=lambda: secrets.token_hex(4))
@@ -170,7 +172,9 @@ class Site:
         query = request.query_string
         compared = compared_selection(catalog, Selection.parse(query), query)
         overlay = await self._overlay(request, runs_of_artifacts(compared, catalog.records))
-        tag = self._tag(repr(overlay))
+        subjects = await asyncio.to_thread(self.subjects, compared.commits)
+        compared = compared.with_subjects(subjects)
+        tag = self._tag(repr((overlay, sorted(subjects.items()))))
         if _has(request, tag):
             return _unchanged(tag)
         return _html(compare_page(self._frame(tag), catalog, compared, overlay), tag=tag)

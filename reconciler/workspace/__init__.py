@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         ResolvedCommit,
     )
     from reconciler.workspace.commit_reader import CommitReader, CommitSnapshot, EffectiveObjects
+    from reconciler.workspace.commit_subjects import CommitSubjects
     from reconciler.workspace.git_setup import (
         credential_table,
         git_folder,
@@ -41,6 +42,7 @@ __all__ = [
     "CommitPlanner",
     "CommitReader",
     "CommitSnapshot",
+    "CommitSubjects",
     "EffectiveObjects",
     "GitResolutions",
     "HeadVerification",
@@ -64,6 +66,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "commit_subjects": ("CommitSubjects",),
     "commit_planner": (
         "CommitPlanner",
         "PlanState",

@@ -74,6 +74,31 @@ def test_health_readiness_and_metrics_are_served(site: Site) -> None:
     assert key not in metrics, "labels hold nothing unbounded"
 
 
+def test_a_comparison_says_what_the_code_of_any_repository_was_about(
+    site: Site,
+) -> None:
+    site.configure(server={"address": "127.0.0.1:0"}, sources={"allow": ["file://*"]})
+    (site.root / "code").mkdir()
+    code = Site(site.root / "code")
+    code.script("train.sh", f"{GOOD}# half the rate\n")
+    code.push("Halve the <b>learning</b> rate")
+    site.trained("own")
+    site.write(
+        "theirs.yaml",
+        "kind: Model\nmetadata: {name: theirs}\nspec:\n"
+        f"  source: {{git: {{url: 'file://{code.remote}'}}}}\n"
+        f"  training: {{mode: Scratch, env: {site.env('theirs')}}}\n",
+    )
+    site.push("Begin with two")
+    with running(site) as url:
+        until(lambda: list(site.phases().values()) == ["Ready"] * 2, what="both models")
+        until(lambda: "Begin with two" in get(f"{url}/compare"), what="the page of them")
+        page = get(f"{url}/compare")
+    assert "Halve the &lt;b&gt;learning&lt;/b&gt; rate" in page
+    said = site.call("compare", "theirs", "--format", "csv", cwd=site.root)
+    assert "Halve the <b>learning</b> rate" in said.stdout, said.stderr
+
+
 def test_a_push_to_a_repository_on_this_disk_is_noticed_without_a_poll(site: Site) -> None:
     site.configure(
         server={"address": "127.0.0.1:0"}, repository={"url": "./manifests.git", "interval": "1h"}

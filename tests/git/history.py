@@ -58,6 +58,7 @@ class History:
         *,
         branch: str = "main",
         orphan: bool = False,
+        message: str = "A commit",
     ) -> Commit:
         """A commit that has exactly these files, on top of a branch."""
         ref = f"refs/heads/{branch}"
@@ -67,7 +68,7 @@ class History:
             None,
             AUTHOR,
             AUTHOR,
-            "A commit",
+            message,
             self.tree(files),
             parents,
         )

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from reconciler.engine import NoTail
 from reconciler.planner.object_status import Condition, HistoryEntry, ObjectStatus
 from reconciler.planner.phases import Phase, TaskPhase
+from reconciler.planner.prices import Prices
 from reconciler.types import Location, Problem, TaskKey, TaskKind
 from reconciler.web import render
 from reconciler.web.comparison import compared_selection
@@ -31,6 +32,7 @@ from reconciler.web.render import (
 from reconciler.web.selection import ROWS, Selection, listed
 from reconciler.web.snapshot import Catalog, PageCache
 from reconciler.web.terminal import terminal_output
+from tests.planner.test_cost_holds import an_hour
 from tests.planner.world import START, finetune, model, scratch
 from tests.web.catalogs import catalog, fleet, world
 
@@ -297,6 +299,22 @@ def test_a_comparison_has_a_row_for_each_artifact_of_the_selected_objects() -> N
     assert one.links("/objects/") == ["/objects/default/models/tuned"]
     assert "/compare?q=tuned&sort=duration" in one.links("/compare")
     assert "No artifact" in Page(compared_page(known, "q=x")).text
+
+
+def test_a_comparison_has_subjects_of_commits_and_estimated_costs_with_their_currency() -> None:
+    of = world(base=scratch("base", ", resources: {cpu: 1}"))
+    of.settings = replace(of.settings, prices=Prices(currency="EUR", cpu=2.0))
+    of.settle(an_hour)
+    known = catalog(of)
+    compared = compared_selection(known, Selection.parse(""), "")
+    (commit,) = compared.commits
+    page = Page(compare_page(FRAME, known, compared.with_subjects({commit: "<b>Train</b> longer"})))
+    assert f"{commit[:8]} <b>Train</b> longer" in page.text
+    assert "Cost (estimate)" in page.text
+    assert "EUR 2.00" in page.text
+    unknown = Page(compare_page(FRAME, known, compared.with_subjects({})))
+    assert commit[:8] in unknown.text
+    assert "longer" not in unknown.text
 
 
 def test_hostile_text_is_text_in_a_comparison() -> None:
