@@ -83,8 +83,8 @@ def compare(
     compared, or of those with a label.
 
     A row is an artifact. Params that are the same in all have no column. The code is the commit of
-    the source, with its subject where the clone knows the commit, or a daemon of this machine. Of an
-    object that is trained, the artifacts of its trainings are compared.
+    the source, with its subject where the clone, or a daemon of this machine, knows the commit. Of
+    an object that is trained, the artifacts of its trainings are compared.
     """
     setup = load_if_there(config_file)
     state = StateReader(setup, Path()).read()

@@ -16,7 +16,7 @@ MOST_COPIES, MOST_KNOWN = 100, 10_000
 
 @dataclass(slots=True)
 class CommitSubjects:
-    """Subjects of commits of manifests and of sources, where a copy has the commit.
+    """Subjects of the commits of manifests and of sources.
 
     The copy of another repository has the commits that were looked up, and nothing of their
     history. ``folder`` has the copies; it need not be there.
