@@ -35,7 +35,7 @@ COMMANDS = {
     "retry": "Run failed tasks once more, by a patch or commit.",
     "suspend": "Start nothing new of a Model or Dataset, by a commit.",
     "resume": "Run a suspended Model or Dataset again, by a commit.",
-    "cancel": "End a load or training and suspend its object, by a commit.",
+    "cancel": "End what runs of an object and suspend it, by a commit.",
     "accept": "Accept a rejected artifact, by a commit.",
     "compare": "Compare artifacts by params, metrics, code and cost.",
     "artifacts": "List artifacts, images and environments, with sizes and uses.",

@@ -44,7 +44,7 @@ def cancel(
     folder: Path,
     config_file: Path,
 ) -> None:
-    """End the load or training of NAME, and start nothing new.
+    """End the load, training or evaluation of NAME, and start nothing new.
 
     NAME may also be a key, or the first 6 or more digits of one. The commit sets
     `spec.suspend: true` and the annotation substratus.ai/cancel to the present time: with both,
@@ -100,7 +100,7 @@ _LIVE = (TaskPhase.RUNNING, TaskPhase.PENDING, TaskPhase.WAITING, TaskPhase.HELD
 
 
 def _check_something_runs(edited: EditedManifest) -> None:
-    """Raise ClickException if no load or training is recorded as running.
+    """Raise ClickException if nothing but builds is recorded as running.
 
     A newer commit than that of the status may have started one since: then it is only noted.
     """

@@ -86,7 +86,7 @@ def logs(
     kind: str | None,
     config_file: Path,
 ) -> None:
-    """Print the output of a build, a load or a training.
+    """Print the output of a build, load, training or evaluation.
 
     NAME is a Model or Dataset, or a key (its first 6 or more digits are enough) for one task, such
     as one training of a sweep; the keys of `reconciler status --history` are those of earlier runs.
@@ -97,7 +97,7 @@ def logs(
     az:// bucket with the credentials in your environment.
 
     With --follow, the attempts that come are printed as well, of a pod that is replaced too, and
-    without --task the tasks that come: a load or training after its build. It begins to wait where
+    without --task the tasks that come: a training after its build, say. It begins to wait where
     nothing has started yet. The exit code does not depend on how the task ends.
     """
     setup = load_if_there(config_file)

@@ -85,10 +85,10 @@ def run(
     are missing, and commits the status. SIGTERM and Ctrl-C stop the daemon, but no build or
     training: these go on, and the next start of the daemon finds them again.
 
-    With --once and --set, NAME alone is made with other params, and what it needs. This is a try:
-    its artifact has a key of its own and a marker that says local, nothing is committed, and the
-    status does not change. A sync of a commit with the same params takes the artifact over. Ctrl-C
-    ends the run of a try.
+    With --once and --set, NAME alone is made with other params, and what it needs; the first 6 or
+    more digits of a recorded key stand for its object. This is a try: its artifact has a key of its
+    own and a marker that says local, nothing is committed, and the status does not change. A sync
+    of a commit with the same params takes the artifact over. Ctrl-C ends the run of a try.
 
     \b
     Exit codes with --once:

@@ -54,6 +54,22 @@ def test_a_try_leaves_an_artifact_and_no_trace_in_git(site: Site) -> None:
     assert str(local[0]["key"])[:12] in done.stdout
 
 
+def test_the_beginning_of_a_key_stands_for_its_object(site: Site) -> None:
+    site.push()
+    early = site.run_once("--set", "training.params.lr=0.5", "abcdef")
+    assert (early.returncode, "no object is called abcdef" in early.stderr) == (1, True)
+    assert site.run_once().returncode == 0
+    site.ran()
+    key = str(site.statuses()["base"]["artifact"]["key"])
+    done = site.run_once("--set", "training.params.lr=0.5", key[:12])
+    assert done.returncode == 0, done.stderr
+    assert "Tried Model default/base with training.params.lr=0.5. It is Ready" in done.stdout
+    assert site.ran() == {"base": 1}
+    none = "0123456789" if not key.startswith("0123456789") else "9876543210"
+    wrong = site.run_once("--set", "training.params.lr=0.5", none)
+    assert (wrong.returncode, f"no object is called {none}" in wrong.stderr) == (1, True)
+
+
 def test_a_sync_of_the_same_params_takes_the_artifact_over(site: Site) -> None:
     assert site.sync().returncode == 0
     assert site.run_once("--set", "training.params.lr=0.5", "base").returncode == 0
