@@ -336,6 +336,21 @@ async def test_a_container_that_no_run_knows_is_removed_at_the_start(yard: Yard)
         assert yard.containers() == []
 
 
+async def test_a_container_of_the_key_that_no_lock_has_noted_is_ended_before_another(
+    yard: Yard,
+) -> None:
+    async with yard.engine() as engine:
+        spec = yard.shell("true")
+        labels = [
+            f"--label=substratus.ai/root={yard.root}",
+            f"--label=substratus.ai/key={spec.key}",
+        ]
+        yard.daemon.call("create", *labels, BASE, "true")
+        assert len(yard.containers()) == 1
+        assert (await yard.complete(engine, spec)).phase is RunPhase.SUCCEEDED
+        assert yard.containers() == []
+
+
 async def test_ranks_meet_on_the_machines_network(yard: Yard) -> None:
     spec = await yard.succeed(
         'if [ "$NODE_RANK" = 0 ]; then nc -l -p "$MASTER_PORT" > "$MODEL_DIR/said"\n'
