@@ -271,6 +271,7 @@ def test_positions_are_told_by_a_right_of_their_own(site: ClusterSite) -> None:
     assert '"level": "error"' not in site.log_of()
 
 
+@pytest.mark.timeout(900)
 def test_kueue_is_installed_under_a_daemon_with_an_older_visibility_api_or_none(
     tmp_path: Path, late_queue_cluster: Cluster
 ) -> None:
@@ -291,6 +292,7 @@ def test_kueue_is_installed_under_a_daemon_with_an_older_visibility_api_or_none(
     assert '"level": "error"' not in site.log_of()
 
 
+@pytest.mark.timeout(900)
 def test_kueue_that_is_stopped_and_started_goes_on_by_the_deployed_rights(
     tmp_path: Path, own_queue_cluster: Cluster
 ) -> None:
