@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.e2e.cluster_site import ClusterSite, daemon, uid
 from tests.e2e.site import stop, until
 from tests.engines.kubernetes.orders import running, terminated
 
+DOCS = Path(__file__).parents[2] / "docs"
 OUT_OF_LUCK = terminated(3, message="out of luck")
 
 
@@ -48,6 +50,19 @@ def test_a_push_becomes_a_job_and_its_end_a_status(site: ClusterSite) -> None:
     status = site.statuses()["a"]
     assert status["artifact"]["key"] == labels["substratus.ai/key"]
     assert status["artifact"]["url"].startswith("file:///srv/models/clusters/local/namespaces/")
+
+
+def test_kubectl_shows_the_columns_that_the_docs_name(site: ClusterSite) -> None:
+    typed = re.search(r"`kubectl (get jobs -L \S+)`", (DOCS / "coming-from.md").read_text())
+    assert typed is not None
+    site.push_model("a")
+    with daemon(site):
+        labels = site.job("a")["metadata"]["labels"]
+        head, row = site.namespace.kubectl(*typed[1].split()).splitlines()
+    assert head.split()[-4:] == ["KIND", "NAME", "TASK", "KEY"]
+    key = labels["substratus.ai/key"]
+    assert len(key) == 40
+    assert row.split()[-4:] == ["Model", "a", "train", key]
 
 
 def test_a_job_that_its_ttl_removed_is_not_missed(site: ClusterSite) -> None:
