@@ -48,6 +48,7 @@ VALUES: dict[str, dict[str, Any]] = {
 #: Objects of an overlay that a chart leaves to its user.
 THEIRS = {"Namespace"}
 REPOSITORY = {"url": "https://git.example.com/team/models"}
+DIGEST = f"sha256:{hashlib.sha256(b'').hexdigest()}"
 #: What has no default.
 NEEDED: dict[str, Any] = {
     "repository": REPOSITORY,
@@ -120,7 +121,7 @@ def comparable(made: list[dict[str, Any]]) -> dict[tuple[str, str, str], Any]:
             document["data"] = YAML(typ="safe").load(document["data"]["reconciler.yaml"])
         text = json.dumps(_without(document))
         text = re.sub(r'"reconciler-[2456789bcdfghkmt]{10}"', '"reconciler"', text)
-        text = re.sub(r'"reconciler-reconciler(-volumes)?"', r'"reconciler\1"', text)
+        text = re.sub(r'"reconciler-reconciler(-volumes|-queues)?"', r'"reconciler\1"', text)
         each = json.loads(text)
         meta = each["metadata"]
         own = {"app.kubernetes.io/name", "app.kubernetes.io/part-of"}
@@ -154,12 +155,13 @@ def test_the_chart_makes_what_an_overlay_makes(
 def test_the_chart_makes_what_the_other_components_make(
     helm: Path, control_plane: Cluster, tmp_path: Path
 ) -> None:
-    components = ["cluster-wide", "monitoring", "dashboards"]
+    components = ["cluster-wide", "monitoring", "dashboards", "queues"]
     theirs = customized(control_plane, tmp_path, "overlays/single", components=components)
     values = values_of("single", documents(kustomized(control_plane, "single")))
     values["config"]["kubernetes"] = {"namespace": "models", "namespaces": ["models"]}
     monitoring = {"enabled": True, "dashboards": True}
-    ours = rendered(helm, tmp_path, {**values, "namespaces": [], "monitoring": monitoring})
+    values |= {"namespaces": [], "monitoring": monitoring, "queues": True}
+    ours = rendered(helm, tmp_path, values)
     assert comparable(ours) == comparable(theirs)
 
 
@@ -181,15 +183,36 @@ def test_the_chart_is_linted(
     run([str(helm), "lint", "--strict", str(CHART), f"--values={values}"], check=True)
 
 
-def test_a_cluster_takes_the_charts_objects(
+def test_a_cluster_takes_what_the_chart_makes_of_every_value(
+    helm: Path, own_control_plane: Cluster, tmp_path: Path
+) -> None:
+    """All but ``monitoring``, whose kinds are those of the Prometheus operator."""
+    for overlay in OVERLAYS:
+        theirs = documents(kustomized(own_control_plane, overlay))
+        values = values_of(overlay, theirs)
+        values |= {"queues": True, "persistentVolumes": True}
+        values["network"] = {"jobs": {"enabled": True}, **values.get("network", {})}
+        (daemon,) = (d["metadata"] for d in theirs if d["kind"] == "Deployment")
+        made = rendered(helm, tmp_path, values, daemon["namespace"])
+        assert taken(own_control_plane, made) == len(made), overlay
+
+
+def test_a_cluster_takes_the_chart_without_a_list_of_namespaces(
     helm: Path, control_plane: Cluster, tmp_path: Path
 ) -> None:
-    values = {**NEEDED, "namespaces": ["default"]}
-    for document in rendered(helm, tmp_path, values, "default"):
-        told = control_plane.kubectl(
-            "apply", "--dry-run=server", "--filename=-", given=json.dumps(document)
-        )
-        assert "server dry run" in told
+    made = rendered(helm, tmp_path, {**NEEDED, "namespaces": []}, "default")
+    assert taken(control_plane, made) == len(made)
+
+
+def taken(cluster: Cluster, made: list[dict[str, Any]]) -> int:
+    """The number of objects that the API server would take, in namespaces that are there."""
+    namespaces = {d["metadata"].get("namespace", "default") for d in made} - {"default"}
+    for name in namespaces:
+        there = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        cluster.kubectl("apply", "--filename=-", given=json.dumps(there))
+    every = json.dumps({"apiVersion": "v1", "kind": "List", "items": made})
+    told = cluster.kubectl("apply", "--dry-run=server", "--filename=-", given=every)
+    return told.count("(server dry run)")
 
 
 def test_the_daemon_takes_the_configuration_of_the_fewest_values(
@@ -237,13 +260,23 @@ def test_secrets_are_mounted_by_name_and_nowhere_written(helm: Path, tmp_path: P
     assert "Secret" not in {document["kind"] for document in made}
 
 
-def test_an_image_by_digest_has_no_tag(helm: Path, tmp_path: Path) -> None:
-    digest = f"sha256:{hashlib.sha256(b'').hexdigest()}"
-    image = {"repository": "registry.example.com/mr", "digest": digest}
+@pytest.mark.parametrize(
+    ("image", "named"),
+    [
+        ({}, f":{__version__}"),
+        ({"tag": "1.2.3"}, ":1.2.3"),
+        ({"digest": DIGEST}, f"@{DIGEST}"),
+        ({"digest": DIGEST, "tag": "1.2.3"}, f"@{DIGEST}"),
+    ],
+)
+def test_an_image_is_named_by_digest_or_tag_or_is_the_charts_version(
+    image: dict[str, str], named: str, helm: Path, tmp_path: Path
+) -> None:
+    image = {"repository": "registry.example.com/mr", **image}
     made = rendered(helm, tmp_path, {**NEEDED, "image": image})
     (deployment,) = (d for d in made if d["kind"] == "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    assert container["image"] == f"registry.example.com/mr@{digest}"
+    assert container["image"] == f"registry.example.com/mr{named}"
 
 
 @pytest.mark.parametrize(
