@@ -344,9 +344,11 @@ class Daemon:
         """Apply a plan, and report it.
 
         A release is recorded before it is applied; where it cannot be, nothing is applied, and the
-        next push that succeeds wakes the loop.
+        next push that succeeds wakes the loop. So is what an ended run will have cost, but a run is
+        ended all the same where that cannot be.
         """
-        if planned.plan.released or self._unrecorded:
+        released = bool(planned.plan.released) or self._unrecorded
+        if released or any(ending.costly for ending in planned.plan.endings):
             self._store.ledger.use_releases(hold.id for hold in planned.plan.released)
             ends = {ending.run.name for ending in planned.plan.endings}
             await self._reporter.report(planned, going_on=ends)
@@ -354,9 +356,10 @@ class Daemon:
                 await self._store.flush()
             except GitError as error:
                 self._pusher.failed(error)
-                self._planner.applied(None)
-                self._unrecorded = True
-                return
+                if released:
+                    self._planner.applied(None)
+                    self._unrecorded = True
+                    return
             self._unrecorded = False
             # Reported again once it is applied, from the records that are there now.
             inputs = replace(planned.plan.inputs, records=dict(self._store.records))

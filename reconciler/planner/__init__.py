@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from reconciler.planner.object_status import (
         CandidateStatus,
+        EndingRun,
         HistoryEntry,
         ObjectStatus,
         ServedPromotion,
@@ -137,6 +138,7 @@ _MODULES = {
     "Completed": "ledger",
     "HOUR": "prices",
     "DONE_TASKS": "phases",
+    "EndingRun": "object_status",
     "HistoryEntry": "object_status",
     "ServedPromotion": "object_status",
     "Hold": "plan",
@@ -213,6 +215,7 @@ __all__ = [
     "CacheEntry",
     "CandidateStatus",
     "Completed",
+    "EndingRun",
     "Forecast",
     "ForecastBasis",
     "Forecaster",

@@ -259,6 +259,17 @@ class HistoryEntry:
         return made and (self.lost is not None or self.collected is not None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndingRun:
+    """A run that is being ended, and its future history entry.
+
+    It is recorded before the run is ended, so that a daemon killed in between counts its cost.
+    """
+
+    job: str
+    entry: HistoryEntry
+
+
 #: How many artifacts that a promotion has served its status keeps.
 SERVED_HISTORY = 100
 
@@ -283,7 +294,8 @@ class ObjectStatus:
 
     ``variants`` are the trainings of a sweep, in the order of its manifest. ``served`` are a
     promotion's artifacts, the newest last. ``spent`` is the cost of its runs by
-    the month in which they ended, such as ``2026-11``.
+    the month in which they ended, such as ``2026-11``. ``ending`` are runs of which that is not in
+    ``spent`` yet.
     """
 
     ref: ObjectRef
@@ -302,6 +314,7 @@ class ObjectStatus:
     desired: TaskKey | None = None
     conditions: tuple[Condition, ...] = ()
     tasks: tuple[TaskStatus, ...] = ()
+    ending: tuple[EndingRun, ...] = ()
     spent: Mapping[str, float] = field(default_factory=dict)
     history: tuple[HistoryEntry, ...] = ()
     served: tuple[ServedPromotion, ...] = ()

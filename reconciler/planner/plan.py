@@ -119,6 +119,13 @@ class RunDeletion:
     action: ActionKind
     reason: Reason
 
+    @property
+    def costly(self) -> bool:
+        """True if the run is live and has cost something."""
+        run = self.run
+        began = run.placed or run.started
+        return run.live and self.action is not ActionKind.KEEP and began is not None
+
 
 #: The file of which a line releases any hold.
 RELEASE_FILE = ".reconciler/release"

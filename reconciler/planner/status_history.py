@@ -11,9 +11,15 @@ from datetime import datetime
 from reconciler.codec import whole_seconds
 from reconciler.engine import FailureClass, Run, RunPhase
 from reconciler.planner.ledger import Ledger
-from reconciler.planner.object_status import FAILED_HISTORY, HistoryEntry, TaskStatus, Verdict
+from reconciler.planner.object_status import (
+    FAILED_HISTORY,
+    EndingRun,
+    HistoryEntry,
+    TaskStatus,
+    Verdict,
+)
 from reconciler.planner.phases import TaskPhase
-from reconciler.planner.plan import ActionKind, RunDeletion, TaskAction
+from reconciler.planner.plan import RunDeletion, TaskAction
 from reconciler.planner.spending import RunCost, RunPricing
 from reconciler.planner.tasks import Task
 from reconciler.reasons import Reason, ReasonCode, message
@@ -31,8 +37,9 @@ class HistoryUpdate:
 
     ``tasks`` are its decided tasks with their new statuses, ``recorded`` those of before. ``ended``
     are its ended runs by name, ``image`` returns the image of a build key or digest. A run that was
-    ``replaced`` while it ran is added with its cost. ``judged`` is the desired artifact's verdict,
-    ``gated`` whether a gate will judge others.
+    ``replaced`` while it ran is added with its cost; so is one that was recorded as ``ending``, and
+    is none of ``runs`` any more. ``judged`` is the desired artifact's verdict, ``gated`` whether a
+    gate will judge others.
     """
 
     before: tuple[HistoryEntry, ...]
@@ -45,6 +52,8 @@ class HistoryUpdate:
     judged: Judged | None
     gated: bool
     replaced: Sequence[RunDeletion]
+    ending: tuple[EndingRun, ...]
+    runs: Mapping[str, Run]
     pricing: RunPricing
     now: datetime
 
@@ -54,7 +63,7 @@ class HistoryUpdate:
         A key is added once when it is complete, again when it was lost and made anew, and once for
         each execution hash under which it failed. So is each interrupted run.
         """
-        added = [*self._replaced(), *self._earlier(), *self._suspended()]
+        added = [*self._replaced(), *self._gone(), *self._earlier(), *self._suspended()]
         for action, record in self.tasks:
             added += self._interrupted(action, record)
             added += self._outcome(action, record)
@@ -134,20 +143,53 @@ class HistoryUpdate:
             cost = self.pricing.between(record.started, failure.at, task.resources)
             yield _with_cost(entry, cost)
 
+    def ending_runs(self, asked: Iterable[RunDeletion]) -> tuple[EndingRun, ...]:
+        """Return the runs to record as ending.
+
+        ``asked`` are those that are not ended yet. The entry of the first time stays.
+        """
+        known = {each.job: each for each in self.ending}
+        found = {}
+        for deletion in asked:
+            job, entry = deletion.run.name, self._entry_of(deletion)
+            if deletion.run.live and not self._has(entry):
+                found[job] = known.get(job) or EndingRun(job=job, entry=entry)
+        return tuple(found.values())
+
     def _replaced(self) -> Iterator[HistoryEntry]:
         """Yield entries of runs that are ended now, and have cost something."""
-        known = {(e.key, e.started) for e in self.before if e.phase is TaskPhase.INTERRUPTED}
-        asked = {action.task.kind: action.task for action, _ in self.tasks}
         for deletion in self.replaced:
-            run, began = deletion.run, deletion.run.placed or deletion.run.started
-            if began is None or not run.live or deletion.action is ActionKind.KEEP:
-                continue
-            started = whole_seconds(began)
-            if (run.key, started) not in known:
-                end = whole_seconds(self.now)
-                entry = self._interruption(run, deletion.reason, began=started, end=end)
-                cost = self.pricing.of(run, asked.get(run.task), until=self.now)
-                yield _with_cost(entry, cost)
+            if deletion.costly and not self._has(entry := self._entry_of(deletion)):
+                yield entry
+
+    def _gone(self) -> Iterator[HistoryEntry]:
+        """Yield entries of runs whose end was recorded in advance alone."""
+        ended = {deletion.run.name for deletion in self.replaced}
+        for each in self.ending:
+            gone = each.job not in self.runs and each.job not in ended
+            if gone and each.entry.started is not None and not self._has(each.entry):
+                yield each.entry
+
+    def _has(self, entry: HistoryEntry) -> bool:
+        """Return whether the history has the entry of the same interrupted run."""
+        return entry.started is not None and any(
+            (e.key, e.started) == (entry.key, entry.started)
+            for e in self.before
+            if e.phase is TaskPhase.INTERRUPTED
+        )
+
+    def _entry_of(self, deletion: RunDeletion) -> HistoryEntry:
+        """Return the entry of a run that is ended now.
+
+        Without ``started`` it has cost nothing.
+        """
+        run, began = deletion.run, deletion.run.placed or deletion.run.started
+        asked = {action.task.kind: action.task for action, _ in self.tasks}
+        end = whole_seconds(self.now)
+        entry = self._interruption(run, deletion.reason, began=whole_seconds(began), end=end)
+        if began is None:
+            return entry
+        return _with_cost(entry, self.pricing.of(run, asked.get(run.task), until=self.now))
 
     def _suspended(self) -> Iterator[HistoryEntry]:
         """Yield entries of runs that had started, and were queued again."""
@@ -166,10 +208,10 @@ class HistoryUpdate:
                 yield _with_cost(self._interruption(run, reason, began=began, end=end), cost)
 
     def _interruption(
-        self, run: Run, reason: Reason, *, began: datetime, end: datetime
+        self, run: Run, reason: Reason, *, began: datetime | None, end: datetime
     ) -> HistoryEntry:
         """Return the entry of a run whose command was interrupted."""
-        recorded = (r.for_evaluation for r in self.recorded if r.job == run.name)
+        recorded = (of for job, of in self._known_runs() if job == run.name)
         return HistoryEntry(
             task=run.task,
             for_evaluation=next(recorded, False),
@@ -183,6 +225,14 @@ class HistoryUpdate:
             message=message(reason),
         )
 
+    def _known_runs(self) -> Iterator[tuple[str, bool]]:
+        """Yield recorded runs by name, and whether each builds an evaluation's source."""
+        for record in self.recorded:
+            if record.job is not None:
+                yield record.job, record.for_evaluation
+        for each in self.ending:
+            yield each.job, each.entry.for_evaluation
+
     def _earlier(self) -> Iterator[HistoryEntry]:
         """Yield the entries of recorded runs that are no task's any more.
 
@@ -190,8 +240,8 @@ class HistoryUpdate:
         """
         keys = {action.task.key for action, _ in self.tasks}
         asked = {(action.task.key, action.task.execution_hash) for action, _ in self.tasks}
-        for record in self.recorded:
-            run = self.ended.get(record.job) if record.job else None
+        for job, for_evaluation in self._known_runs():
+            run = self.ended.get(job)
             if run is None or run.finished is None or (run.key, run.execution_hash) in asked:
                 continue
             if run.phase is RunPhase.SUCCEEDED and run.key in keys:
@@ -203,7 +253,7 @@ class HistoryUpdate:
             complete = run.phase is RunPhase.SUCCEEDED and done is not None
             entry = HistoryEntry(
                 task=run.task,
-                for_evaluation=record.for_evaluation,
+                for_evaluation=for_evaluation,
                 key=run.key,
                 phase=TaskPhase.SUCCEEDED if complete else _ended_as(run),
                 execution_hash=None if complete else run.execution_hash,

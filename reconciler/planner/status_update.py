@@ -58,12 +58,11 @@ def update_status(
 ) -> dict[ObjectRef, ObjectStatus]:
     """Return the new statuses of objects that the plan has compared.
 
-    Removed and unchanged objects have none.
-
-    ``changed`` names the commit that last changed a manifest file, for objects seen for the first
-    time; ``places`` is where each invalid object's manifest is. ``going_on`` are runs that the plan
-    ends, and that have not been ended: what they cost is counted once they are. Of a removed object
-    it is counted now, as nothing of it is known later.
+    Removed and unchanged objects have none. ``changed`` names the commit that last changed a
+    manifest file, for objects seen for the first time; ``places`` is where each invalid object's
+    manifest is. ``going_on`` are runs that the plan ends, and that have not been ended: they are
+    recorded as ending, and what they cost is counted once they are. Of a removed object it is
+    counted now, as nothing of it is known later.
     """
     inputs = plan.inputs
     keys = {decision.task.key for each in plan.decided.values() for decision in each}
@@ -76,22 +75,26 @@ def update_status(
     records = {}
     for ref, decisions in plan.decided.items():
         item = inputs.desired[ref]
-        gone = [each for each in replaced.get(ref, ()) if each.run.name not in going_on]
-        update = _StatusUpdate(plan, item, decisions, ended, changed, gone, payers)
+        ends = replaced.get(ref, ())
+        asked = [each for each in ends if each.run.name in going_on]
+        gone = [each for each in ends if each not in asked]
+        update = _StatusUpdate(plan, item, decisions, ended, changed, gone, asked, payers)
         records[ref] = update.record()
-    for ref in plan.removed & replaced.keys() & inputs.records.keys():
-        records[ref] = _removed(plan, inputs.records[ref], replaced[ref])
+    for ref in plan.removed & inputs.records.keys():
+        known = inputs.records[ref]
+        if ref in replaced or known.ending:
+            records[ref] = _removed(plan, known, replaced.get(ref, ()))
     for ref, problem in inputs.invalid.items():
         if ref not in records:
             records[ref] = _invalid(plan, ref, problem, places)
     holds = {ref: hold for hold in plan.holds for ref in hold.objects}
     for ref, reason in plan.kept.items():
-        known = inputs.records.get(ref)
-        if known is not None:
+        before = inputs.records.get(ref)
+        if before is not None:
             hold = holds.get(ref)
             records[ref] = replace(
-                known,
-                phase=known.phase if hold is None else Phase.HELD,
+                before,
+                phase=before.phase if hold is None else Phase.HELD,
                 reason=reason.code.value,
                 message=message(reason),
                 hold=hold.id if hold is not None else None,
@@ -143,12 +146,15 @@ def _removed(plan: Plan, known: ObjectStatus, replaced: Sequence[RunDeletion]) -
         judged=None,
         gated=True,
         replaced=replaced,
+        ending=known.ending,
+        runs=inputs.runs,
         pricing=RunPricing(inputs.settings.prices, known.tasks),
         now=inputs.now,
     )
     added = update.added()
     return replace(
         known,
+        ending=(),
         history=extended(known.history, added, inputs.ledger, None),
         spent=with_spent(known.spent, added, inputs.now),
     )
@@ -202,10 +208,12 @@ class _StatusUpdate:
         ended: Mapping[TaskKey, Sequence[Run]],
         changed: Mapping[str, Commit],
         replaced: Sequence[RunDeletion],
+        asked: Sequence[RunDeletion],
         payers: Mapping[str, ObjectRef],
     ) -> None:
         self.inputs = plan.inputs
         self.replaced = replaced
+        self.asked = asked
         self.payers = payers
         self.item = item
         self.decisions = decisions
@@ -222,7 +230,8 @@ class _StatusUpdate:
         phase, reason = self._phase()
         tasks = tuple(self.tasks.status(decision) for decision in self.decisions)
         manifest = self.origin.manifest()
-        added = self._ended_since(tasks, manifest)
+        history = self._history(tasks, manifest)
+        added = [self._with_code(entry) for entry in history.added()]
         return ObjectStatus(
             ref=self.item.ref,
             phase=phase,
@@ -240,6 +249,7 @@ class _StatusUpdate:
             desired=self.item.key,
             conditions=self._conditions(phase, reason),
             tasks=tasks,
+            ending=history.ending_runs(self.asked),
             served=self.artifacts.served(self.origin.served_by(manifest)),
             spent=with_spent(self.before.spent, added, self.inputs.now),
             history=extended(self.before.history, added, self.inputs.ledger, self._judged()),
@@ -345,17 +355,18 @@ class _StatusUpdate:
             return None
         return self.item.key, self.judgement.verdict, self.item.gate is not None
 
-    def _ended_since(
+    def _history(
         self, tasks: Sequence[TaskStatus], manifest: ManifestStatus | None
-    ) -> list[HistoryEntry]:
-        """Return the new entries of the history."""
+    ) -> HistoryUpdate:
+        """Return the update of the history."""
         before, runs = self.before.tasks, self.inputs.runs
         keys = [decision.task.key for decision in self.decisions if decision.task.key is not None]
         ended = {run.name: run for key in keys for run in self.ended.get(key, ())}
-        jobs = (task.job for task in before if task.job is not None)
+        jobs = [task.job for task in before if task.job is not None]
+        jobs += [each.job for each in self.before.ending]
         ended |= {job: runs[job] for job in jobs if job in runs and not runs[job].live}
         live = [decision.run for decision in self.decisions if decision.run is not None]
-        update = HistoryUpdate(
+        return HistoryUpdate(
             before=self.before.history,
             tasks=tuple(zip(self.decisions, tasks, strict=True)),
             recorded=before,
@@ -366,6 +377,8 @@ class _StatusUpdate:
             judged=self._judged(),
             gated=self.item.gate is not None,
             replaced=self.replaced,
+            ending=self.before.ending,
+            runs=runs,
             pricing=RunPricing(
                 self.inputs.settings.prices,
                 before,
@@ -377,7 +390,6 @@ class _StatusUpdate:
             ),
             now=self.inputs.now,
         )
-        return [self._with_code(entry) for entry in update.added()]
 
     def _with_code(self, entry: HistoryEntry) -> HistoryEntry:
         """Add the source's commit to a new entry of a desired key."""

@@ -20,6 +20,7 @@ from reconciler.codec import whole_seconds
 from reconciler.manifests import MOST_COMBINATIONS, NAME
 from reconciler.planner import (
     MOST_MONTHS,
+    EndingRun,
     HistoryEntry,
     Ledger,
     ObjectStatus,
@@ -194,6 +195,7 @@ class _Reading:
             hold=hold,
             artifact=artifact,
             references=references,
+            ending=self._ending(record.ending, now),
             spent=self._spent(record.spent),
             variants=self._variants(record.variants),
             tasks=tuple(self._task(n, task) for n, task in enumerate(record.tasks)),
@@ -203,6 +205,18 @@ class _Reading:
                 if (found := self._entry(f"status.history[{number}]", entry, now)) is not None
             ),
         )
+
+    def _ending(self, ending: tuple[EndingRun, ...], now: datetime) -> tuple[EndingRun, ...]:
+        """Return those of runs' names, with an interruption each."""
+        known: list[EndingRun] = []
+        for number, each in enumerate(ending):
+            place = f"status.ending[{number}]"
+            entry = self._entry(place, each.entry, now)
+            if not _JOB.fullmatch(each.job) or each.entry.phase is not TaskPhase.INTERRUPTED:
+                self._fault(place, "it is no run that is being ended")
+            elif entry is not None:
+                known.append(replace(each, entry=entry))
+        return tuple(known)
 
     def _spent(self, spent: Mapping[str, float]) -> Mapping[str, float]:
         known = {m: cost for m, cost in spent.items() if _MONTH.fullmatch(m) and cost >= 0}

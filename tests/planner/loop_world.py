@@ -7,7 +7,7 @@ is worked out apart from them: who was let through, who reaches what, when it wa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -70,8 +70,8 @@ class Stored:
 class LoopWorld(World):
     """A world with a bucket; ``policy`` is that of collections.
 
-    ``spent`` is what ended runs have cost by month, ``forgotten`` the part that a kill hid from
-    the daemon: it ends a run, and is killed before it has recorded that.
+    ``spent`` is what ended runs have cost by month. ``refuses``: the engine ends no run
+    for now, but for those of removed objects.
     """
 
     policy: RetentionPolicy = field(default_factory=RetentionPolicy)
@@ -80,7 +80,7 @@ class LoopWorld(World):
     last: Plan | None = None
     price: float = 1.0
     spent: dict[str, float] = field(default_factory=dict)
-    forgotten: dict[str, float] = field(default_factory=dict)
+    refuses: bool = False
     compares: bool = False
 
     # -- a sync, step by step ------------------------------------------------------------------
@@ -94,27 +94,37 @@ class LoopWorld(World):
         plan = self.plan() if hidden else plan
         self.look(plan)
         self.ledger.use_releases(hold.id for hold in plan.released)
+        if any(ending.costly for ending in plan.endings):
+            plan = self.announce(plan)
         steps: list[RunDeletion | RunSpec] = [*plan.endings, *plan.creates()]
-        ended: list[float] = []
+        refused: set[str] = set()
         for step in steps[:stop]:
             if isinstance(step, RunSpec):
                 self.check_creation(step)
                 self.created.append(step)
                 self.specs[step.name] = step
                 self.runs[step.name] = replace(step.pending(), created=self.now)
+            elif step.run.live and self.refuses and step.run.object not in plan.removed:
+                refused.add(step.run.name)
             else:
-                ended.append(self.pay(step.run.name) if step.run.live else 0.0)
+                if step.run.live:
+                    self.pay(step.run.name)
                 del self.runs[step.run.name]
         if stop < len(steps):
-            self.forgotten[self.month] = self.forgotten.get(self.month, 0.0) + sum(ended)
             self.restart()
             return False
-        self.record(plan)
+        self.record(plan, refused)
         return True
 
-    def record(self, plan: Plan) -> None:
+    def announce(self, plan: Plan) -> Plan:
+        """Record the runs that a plan ends; the plan goes on with those records."""
+        going_on = {ending.run.name for ending in plan.endings}
+        self.records |= update_status(plan, changed={}, places={}, going_on=going_on)
+        return replace(plan, inputs=replace(plan.inputs, records=dict(self.records)))
+
+    def record(self, plan: Plan, refused: Container[str] = ()) -> None:
         """Write the statuses, as the last step of a sync."""
-        self.records |= update_status(plan, changed={}, places={})
+        self.records |= update_status(plan, changed={}, places={}, going_on=refused)
         for record in self.records.values():
             self.ledger.learn_image_keys(record)
         self.cache.applied = self.last = plan
@@ -153,10 +163,8 @@ class LoopWorld(World):
         hours = (self.now - run.started) / HOUR if run.started is not None else 0.0
         return hours * spec.resources.gpus * self.price
 
-    def pay(self, name: str) -> float:
-        cost = self.cost(name)
-        self.spent[self.month] = self.spent.get(self.month, 0.0) + cost
-        return cost
+    def pay(self, name: str) -> None:
+        self.spent[self.month] = self.spent.get(self.month, 0.0) + self.cost(name)
 
     def succeed(self, name: str) -> None:
         self.pay(name)
@@ -284,9 +292,13 @@ class LoopWorld(World):
         listed = {key: self.bucket[key] for key in self.listed() if key in self.bucket}
         roots |= {key for key, each in listed.items() if self.now - each.made < young}
         for ref in {each.ref for each in listed.values()}:
-            own = [k for k, a in listed.items() if a.ref == ref and a.evaluated is None]
-            own.sort(key=lambda key: (self.bucket[key].made, key))
-            roots |= set(own[max(0, len(own) - self.policy.keep) :])
+            own = {k: a.made for k, a in listed.items() if a.ref == ref and a.evaluated is None}
+            # Of those made at one moment, any may be the last that is kept.
+            roots |= {
+                key
+                for key, made in own.items()
+                if sum(other >= made for other in own.values()) <= self.policy.keep
+            }
         return self.closure(roots)
 
     def listed(self) -> set[TaskKey]:

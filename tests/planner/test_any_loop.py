@@ -29,6 +29,7 @@ from reconciler.planner import Plan, RetentionPolicy, retention
 from reconciler.planner.cost_holds import CostHolds
 from reconciler.planner.plan import HoldKind
 from reconciler.planner.prices import Prices
+from reconciler.planner.status_history import HistoryUpdate
 from reconciler.planner.wanted_tasks import WantedTasks
 from reconciler.types import Metrics, TaskKey, TaskKind
 from tests.planner import loop_world
@@ -118,7 +119,7 @@ class Loop(LoopWorld):
 
     def check_budget(self) -> None:
         limit = self.settings.budget_month
-        known = self.spent.get(self.month, 0.0) - self.forgotten.get(self.month, 0.0)
+        known = self.spent.get(self.month, 0.0)
         running = sum(self.cost(name) for name in self.live())
         if limit and known + running >= limit + 1e-4:
             raise AssertionError("it starts although the budget is spent")
@@ -140,7 +141,8 @@ class Loop(LoopWorld):
     # -- what happens --------------------------------------------------------------------------
 
     def sync(self, stop: int) -> None:  # type: ignore[override]
-        if self.sync_until(stop) and self.last is not None:
+        whole = self.sync_until(stop)
+        if whole and self.last is not None:
             held = any(hold.kind is HoldKind.BUDGET for hold in self.last.holds)
             self.seen |= {"budget"} if held else set()
         spent = [
@@ -149,9 +151,14 @@ class Loop(LoopWorld):
         ]
         counted = sum(each.get(self.month, 0.0) for each in spent)
         assert counted <= self.spent.get(self.month, 0.0) + 1e-2, "a cost is counted twice"
+        if whole:
+            assert counted >= self.spent.get(self.month, 0.0) - 1e-2, "a cost is forgotten"
         for record in self.records.values():
             served = record.artifact.key if record.artifact is not None else None
             assert served not in self.trained - self.let_through, "a rejected artifact is served"
+
+    def refuse(self, refuses: bool) -> None:
+        self.refuses = refuses
 
     def train(self, name: str, epochs: int) -> None:
         self.epochs[name] = epochs
@@ -188,6 +195,15 @@ class Loop(LoopWorld):
         self.work(1, 0.8)
         self.now += time
         self.collect_until(99)
+
+    def supersede(self, name: str, epochs: int, stop: int) -> None:
+        """Make something else of an object while its run goes on; the daemon may be killed."""
+        self.sync(99)
+        self.start_all()
+        self.now += HOUR
+        self.train(name, epochs)
+        self.write()
+        self.sync(stop)
 
     def start_all(self) -> None:
         for name in self.live():
@@ -259,9 +275,11 @@ STEP = st.one_of(
     st.tuples(st.just("work"), st.integers(1, 8), st.sampled_from([0.5, 0.8])),
     st.tuples(st.just("collect_until"), STOPS),
     st.tuples(st.just("age"), st.integers(0, 2), st.sampled_from([HOUR, DAY, 3 * DAY, 10 * DAY])),
+    st.tuples(st.just("supersede"), st.sampled_from(("base", *OTHERS)), st.integers(0, 2), STOPS),
     st.tuples(st.just("undo"), NUMBERS),
     st.tuples(st.just("release")),
     st.tuples(st.just("restart")),
+    st.tuples(st.just("refuse"), st.booleans()),
 )
 POLICIES = st.builds(
     RetentionPolicy,
@@ -335,6 +353,13 @@ GUARDS = {
         "inputs.now - a.hidden < policy.grace",
         "False",
         "grace",
+    ),
+    "ending": (
+        HistoryUpdate,
+        "_gone",
+        "for each in self.ending",
+        "for each in ()",
+        "forgotten|spent",
     ),
     "budget": (CostHolds, "_budget", "if spent + running < limit and", "if True or", "budget"),
 }

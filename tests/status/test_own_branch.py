@@ -208,6 +208,23 @@ def test_a_field_that_is_wrong_is_as_if_it_were_not_there(field: str, value: Any
     assert [fault.field for fault in found.faults] == [f"status.{field}"]
 
 
+def test_only_interruptions_of_runs_are_taken_for_runs_that_are_being_ended() -> None:
+    entry = {"task": "train", "key": "c" * 40, "phase": "Interrupted", "cost": 1.5}
+    endings = [
+        {"job": "r-a-t-1", "entry": entry},
+        {"job": "../r-a-t-1", "entry": entry},
+        {"job": "r-a-t-2", "entry": {**entry, "phase": "Succeeded"}},
+        {"job": "r-a-t-3", "entry": {**entry, "cost": -1}},
+    ]
+    found = edited(lambda status: status.update(ending=endings))
+    assert found.record is not None
+    assert [(e.job, e.entry.cost) for e in found.record.ending] == [
+        ("r-a-t-1", 1.5),
+        ("r-a-t-3", 0),
+    ]
+    assert len(found.faults) == 3
+
+
 HERE = first(load_yaml(PATH, FILES[PATH])["status"])
 KEY = HERE["key"]
 OTHER = "c" * 40
