@@ -35,5 +35,5 @@ def test_a_daemon_killed_as_it_ends_a_run_forgets_no_cost(site: Site) -> None:
     (entry,) = [each for each in status["history"] if each["phase"] == "Interrupted"]
     assert entry == ending["entry"]
     assert entry["reason"] == "Superseded"
-    assert entry["cost"] >= 1
+    assert entry["cost"] > 0
     assert sum(status["spent"].values()) >= entry["cost"]
