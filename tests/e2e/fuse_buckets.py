@@ -14,16 +14,24 @@ from tests.cluster.fixtures import Namespace
 from tests.e2e.node_site import NodeSite, daemon, program, until
 from tests.e2e.rclone_bucket import brisk_template
 
-#: Renames and appends, which only direct writes do in the bucket.
+#: Renames files and folders, appends, and makes links, which only direct writes do in the bucket.
 BASE = """\
 import os
 from pathlib import Path
 model = Path(os.environ["MODEL_DIR"])
-(model / "parts").mkdir()
-(model / "parts" / "new").write_bytes(bytes(range(256)) * 20_000)
-(model / "parts" / "new").rename(model / "parts" / "one")
-with (model / "notes").open("a") as notes:
-    notes.write("trained\\n")
+(model / "unfinished" / "deep").mkdir(parents=True)
+(model / "unfinished" / "new").write_bytes(bytes(range(256)) * 20_000)
+(model / "unfinished" / "new").rename(model / "unfinished" / "one")
+(model / "unfinished" / "deep" / "two").write_text("2")
+(model / "unfinished").rename(model / "parts")
+for text in ("trained\\n", "twice\\n"):
+    with (model / "notes").open("a") as notes:
+        notes.write(text)
+(model / "latest").symlink_to("notes")
+(model / "newest").symlink_to("parts")
+assert (model / "latest").read_text() == "trained\\ntwice\\n"
+assert (model / "newest" / "deep" / "two").read_text() == "2"
+assert not (model / "unfinished").exists()
 """
 _TUNED = """\
 import os
@@ -33,13 +41,15 @@ try:
     (base / "mine").write_text("x")
 except OSError:
     size = (base / "parts" / "one").stat().st_size
-    Path(os.environ["MODEL_DIR"], "weights").write_text(f"of {size} bytes")
+    notes = (base / "latest").read_text().split()
+    Path(os.environ["MODEL_DIR"], "weights").write_text(f"of {size} bytes, {notes}")
 """
 #: Its first attempt goes on until it cannot write, or is told to end.
-_ENDLESS = """\
+ENDLESS = """\
 import os, time
 from pathlib import Path
-model, attempt = Path(os.environ["MODEL_DIR"]), os.environ["ATTEMPT"]
+model = Path(os.environ.get("MODEL_DIR") or os.environ["DATA_DIR"])
+attempt = os.environ["ATTEMPT"]
 if attempt == "1":
     (model / "checkpoint").write_text("of attempt 1")
 while attempt == "1" and not Path("/tmp/end").exists():
@@ -77,21 +87,33 @@ def train_and_finetune(site: NodeSite, bucket: FuseBucket) -> dict[str, Any]:
     """Train a base and finetune it, which cannot change its base; the base's marker."""
     bucket.make()
     program(site, "base", BASE)
-    command = ["python3", "-c", _TUNED]
-    spec = {"source": {"model": {"name": "base"}}}
-    tuned = spec | {"training": {"mode": "Finetune", "command": command}}
-    manifest = {"kind": "Model", "metadata": {"name": "tuned"}, "spec": tuned}
-    site.write("tuned.yaml", json.dumps(manifest))
+    finetune(site, _TUNED)
     site.push()
     with daemon(site):
         base, last = site.ready("base"), site.ready("tuned")
     marker: dict[str, Any] = json.loads(bucket.text(f"{base['artifact']['url']}completed.json"))
     assert {file["path"]: file["size"] for file in marker["files"]} == {
-        "notes": 8,
+        "latest": 14,
+        "notes": 14,
+        "parts/deep/two": 1,
         "parts/one": 5_120_000,
     }
-    assert bucket.text(f"{last['artifact']['url']}weights") == "of 5120000 bytes"
+    # Whoever reads the store without the mount sees no links.
+    assert bucket.text(f"{base['artifact']['url']}latest") == "trained\ntwice\n"
+    assert bucket.text(f"{last['artifact']['url']}weights") == (
+        "of 5120000 bytes, ['trained', 'twice']"
+    )
     return marker
+
+
+def finetune(site: NodeSite, code: str = "") -> None:
+    """Write ``tuned``, a Model that goes on from ``base`` by this Python."""
+    tuned = {
+        "source": {"model": {"name": "base"}},
+        "training": {"mode": "Finetune", "command": ["python3", "-c", code]},
+    }
+    manifest = {"kind": "Model", "metadata": {"name": "tuned"}, "spec": tuned}
+    site.write("tuned.yaml", json.dumps(manifest))
 
 
 def lose_its_mount(
@@ -99,15 +121,13 @@ def lose_its_mount(
 ) -> None:
     """Kill the mount under a training: an attempt is lost, and nothing is called finished."""
     bucket.make()
-    program(site, "m", _ENDLESS)
+    program(site, "m", ENDLESS)
     site.push()
     with daemon(site):
-        until(lambda: _saved(bucket, staged=staged), what="a checkpoint")
+        until(lambda: saved(bucket, staged=staged), what="a checkpoint")
         assert kill()
         if staged:  # its command sees nothing of the bucket
-            (pod,) = site.cluster.api.items(site.namespace.pods)
-            name = pod["metadata"]["name"]
-            site.namespace.kubectl("exec", name, "--container=main", "--", "touch", "/tmp/end")
+            end_commands(site)
         until(lambda: failure(site) is not None, what="the end of the attempt")
         assert failure(site) == "Infrastructure"
         assert not any(name.endswith("completed.json") for name in bucket.names())
@@ -118,9 +138,16 @@ def lose_its_mount(
     assert bucket.text(f"{status['artifact']['url']}weights") == "of attempt 2"
 
 
-def failure(site: NodeSite) -> str | None:
-    """The class of the last failed attempt of ``m``, once it is over."""
-    status = site.statuses().get("m", {"phase": "", "tasks": [{}]})
+def end_commands(site: NodeSite) -> None:
+    """Tell the commands of the pods, of which none has ended, to end."""
+    for pod in site.cluster.api.items(site.namespace.pods):
+        name = pod["metadata"]["name"]
+        site.namespace.kubectl("exec", name, "--container=main", "--", "touch", "/tmp/end")
+
+
+def failure(site: NodeSite, name: str = "m") -> str | None:
+    """The class of the last failed attempt of a Model, once it is over."""
+    status = site.statuses().get(name, {"phase": "", "tasks": [{}]})
     assert status["phase"] not in ("Ready", "Failed"), status
     found: str | None = status["tasks"][0].get("failure")
     return found
@@ -136,7 +163,7 @@ def kill_all(chosen: Callable[[list[str]], bool]) -> bool:
     return killed
 
 
-def _saved(bucket: FuseBucket, *, staged: bool) -> bool:
+def saved(bucket: FuseBucket, *, staged: bool) -> bool:
     """Whether the checkpoint is safe: staged, in the list of a copy that counts."""
     names = bucket.names()
     if not staged:

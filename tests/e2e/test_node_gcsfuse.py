@@ -72,7 +72,7 @@ def test_a_base_is_trained_and_finetuned(
     marker = train_and_finetune(site, bucket)
     # Staged writes are copied anyway, and hashed in the same pass.
     hashed = [file for file in marker["files"] if "sha256" in file]
-    assert len(hashed) == (2 if writes == "staged" else 0)
+    assert len(hashed) == (4 if writes == "staged" else 0)
 
 
 @pytest.mark.parametrize("writes", _WRITES)

@@ -23,6 +23,15 @@ make it relative" >"$work/why"
         return 1
     done <"$work/links"
 )
+copy_links() ( # in place of links to files, which whoever reads the store otherwise sees as empty
+    cd "$artifact" && in_artifact -type l -print >"$work/links" || return
+    while IFS= read -r link; do
+        [ -d "$link" ] || { cp -L "$link" .reconciler-link && mv -f .reconciler-link "$link"; } || return
+    done <"$work/links"
+)
+lacks() { # ABILITY of buckets/interface.py
+    case " ${RECONCILER_LACKS:-} " in *" $1 "*) ;; *) false ;; esac
+}
 list_files() ( # DIRECTORY: "SIZE/./PATH" by path; a link counts as the file that it leads to
     # 1: it cannot be an artifact, and $work/why says why; 2: it cannot be read.
     cd "$1" || return 2
@@ -150,13 +159,14 @@ durable_so_far() { # the same while rank 0 goes on: what it removes meanwhile is
     } && sync "$log"
 }
 finish() {
-    if [ -n "$stage" ]; then place; else durable; fi || fail "the files of the artifact are not safe"
+    if [ -n "$stage" ]; then place; else { ! lacks stored-symlink || copy_links; } && durable; fi || fail "the files of the artifact are not safe"
     write_marker "$work/files" || {
         code=0
         unsuccessful ArtifactIncomplete "the name of a file in the artifact is not UTF-8; rename it"
     }
-    if [ -n "$stage" ]; then
-        cp "$work/marker" "$artifact/completed.json" && barrier &&
+    if [ -n "$stage" ] || lacks atomic-rename; then
+        # A store has a whole object or none.
+        cp "$work/marker" "$artifact/completed.json" && { [ -z "$stage" ] || barrier; } &&
             cmp "$work/marker" "$artifact/completed.json" || {
             rm -f "$artifact/completed.json" # what it says is perhaps not there
             false

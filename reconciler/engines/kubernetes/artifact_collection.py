@@ -33,6 +33,8 @@ from reconciler.engines.kubernetes import wrapper
 from reconciler.engines.kubernetes.api_errors import ApiConflict, NotFound
 from reconciler.engines.kubernetes.api_types import Job
 from reconciler.engines.kubernetes.bucket_job import COLLECT, bucket_job
+from reconciler.engines.kubernetes.buckets.interface import Ability
+from reconciler.engines.kubernetes.buckets.registry import DRIVERS
 from reconciler.engines.kubernetes.client import Api
 from reconciler.engines.kubernetes.command_pod import mount_at
 from reconciler.engines.kubernetes.config import ClusterSettings
@@ -52,8 +54,6 @@ PATIENCE = 600.0
 _LONGEST = 16 << 20
 _FOLDER = "/bucket"
 _FILES = ("collection.sh", "wrapper.awk")
-#: Drivers that show the users and modes of whoever has written a file.
-_OWNED = frozenset({"hostpath", "pvc"})
 #: Files belong to the users of the images that wrote them, and folders may be theirs alone:
 #: DAC_OVERRIDE changes what is in these, FOWNER removes from a folder with the sticky bit.
 _CAPABILITIES = ("DAC_OVERRIDE", "FOWNER")
@@ -97,7 +97,7 @@ def render_collection(
         environment["RECONCILER_RCLONE"] = mount.barrier
     restricted: ApiObject = {"securityContext": install["securityContext"]}
     security = dict(restricted["securityContext"])
-    if orders and directory.bucket.driver in _OWNED:
+    if orders and Ability.OWNERS in DRIVERS[directory.bucket.driver].can:
         del security["runAsNonRoot"]
         security |= {"runAsUser": 0, "runAsGroup": 0}
         security["capabilities"] = {"drop": ["ALL"], "add": [*_CAPABILITIES]}

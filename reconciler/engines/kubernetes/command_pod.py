@@ -145,6 +145,7 @@ def command_pod(
         verify={name: how for name, how in verified.items() if how is not None},
         stall=spec.stall,
         reports=reports,
+        lacks=() if staged else DRIVERS[output.bucket.driver].lacks,
     )
     container = {
         "name": CONTAINER,

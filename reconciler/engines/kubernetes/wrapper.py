@@ -34,6 +34,8 @@ TERMINATED_EXIT = 143
 
 #: The first line of a function with a comment.
 _HEADER = re.compile(r"^((?:function )?\w+\([^#]*\) [{(]) # .*")
+#: A comment behind code. With a quote in it, it may be the end of a text.
+_TRAILER = re.compile(r"(?<=\S) # [^\"'`$\\]*$")
 _FILES = (
     "wrapper.sh",
     "artifact.sh",
@@ -119,7 +121,7 @@ def install_container(image: str, files: Sequence[str] = _FILES) -> dict[str, JS
 def _script(name: str) -> str:
     """Return a script as pods have it, without comments and indentation."""
     text = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-    lines = (_HEADER.sub(r"\1", line.lstrip(" ")) for line in text.splitlines())
+    lines = (_TRAILER.sub("", _HEADER.sub(r"\1", line.lstrip(" "))) for line in text.splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("#"))
 
 
@@ -147,6 +149,7 @@ def environment(
     verify: Mapping[str, Verify] = MappingProxyType({}),
     stall: float | None = None,
     reports: ReportServer | None = None,
+    lacks: Iterable[str] = (),
 ) -> list[dict[str, JSON]]:
     """Return the variables that steer the wrapper, unseen by the command.
 
@@ -161,6 +164,7 @@ def environment(
     ``artifact`` that is complete already, are compared with their markers. Of those that it does
     not name, only the key in the marker is. A command that neither prints nor reports progress for
     ``stall`` seconds is ended; the server ``reports`` gets what it writes into PROGRESS_FILE.
+    ``lacks`` is what the mounted bucket cannot do of which the wrapper knows another way.
 
     With several nodes, a rank is the Job's completion index and the Job one attempt of all ranks
     (``backoffLimit: 0``): its UID distinguishes their files from those of an earlier attempt.
@@ -181,6 +185,7 @@ def environment(
         "STALL": f"{max(1.0, stall):.0f}" if stall is not None else None,
         "REPORTS": reports.url if reports is not None else None,
         "TOKEN": reports.token if reports is not None else None,
+        "LACKS": " ".join(lacks),
         "TERMINATION": TERMINATION,
         "DEFAULTS": " ".join(f"{name}={value}" for name, value in DEFAULTS.items()),
     }

@@ -1,8 +1,11 @@
-"""Azure Blob Storage by blobfuse: ``az://CONTAINER/path``, its account among the attributes."""
+"""Azure Blob Storage by blobfuse: ``az://CONTAINER/path``, its account among the attributes.
+
+It was never run: nothing but whole new files is relied on, so writes are staged.
+"""
 
 from __future__ import annotations
 
-from reconciler.engines.kubernetes.buckets.interface import Directory, Driver, Mount, Writes
+from reconciler.engines.kubernetes.buckets.interface import Directory, Driver, Mount
 from reconciler.engines.kubernetes.buckets.static import static_mount
 
 _OPTIONS = ("-o allow_other", "--virtual-directory=true", "--file-cache-timeout-in-seconds=120")
@@ -27,7 +30,7 @@ def mount(directory: Directory) -> Mount:
 DRIVER = Driver(
     name="azure-blob",
     scheme="az",
-    writes=(Writes.STAGED, Writes.DIRECT),
+    can=frozenset(),
     takes=frozenset({"mountOptions", "attributes", "secret"}),
     mount=mount,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from reconciler.engines.kubernetes.buckets.interface import Directory, Driver, Mount, Writes
+from reconciler.engines.kubernetes.buckets.interface import FILE_SYSTEM, Directory, Driver, Mount
 from reconciler.engines.kubernetes.pod_parts import Fragment
 
 _LONGEST = 57  # of 63, after the prefix
@@ -37,7 +37,7 @@ def volume_name(claim: str) -> str:
 DRIVER = Driver(
     name="pvc",
     scheme="pvc",
-    writes=(Writes.DIRECT, Writes.STAGED),
+    can=FILE_SYSTEM,
     takes=frozenset(),
     mount=mount,
 )

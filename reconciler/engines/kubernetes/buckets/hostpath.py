@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 
-from reconciler.engines.kubernetes.buckets.interface import Directory, Driver, Mount, Writes
+from reconciler.engines.kubernetes.buckets.interface import FILE_SYSTEM, Directory, Driver, Mount
 from reconciler.engines.kubernetes.pod_parts import Fragment, refuse
 
 
@@ -31,7 +31,7 @@ def mount(directory: Directory) -> Mount:
 DRIVER = Driver(
     name="hostpath",
     scheme="file",
-    writes=(Writes.DIRECT, Writes.STAGED),
+    can=FILE_SYSTEM,
     takes=frozenset(),
     mount=mount,
 )

@@ -22,6 +22,35 @@ class Writes(enum.StrEnum):
     STAGED = "staged"
 
 
+class Ability(enum.StrEnum):
+    """Something that a mounted bucket can be relied on to do.
+
+    APPEND: to a file that was closed. RENAME_FILE: to a name that is taken, too. RENAME_FOLDER:
+    with files in it. SYMLINK: to make one, and to read it in this and other mounts.
+
+    ATOMIC_RENAME: in one step, for whoever reads and for a kill. STORED_SYMLINK: whoever reads the
+    store without this driver sees a link too. OWNERS: users and modes are those of whoever wrote.
+    """
+
+    APPEND = "append"
+    RENAME_FILE = "rename-file"
+    RENAME_FOLDER = "rename-folder"
+    SYMLINK = "symlink"
+    ATOMIC_RENAME = "atomic-rename"
+    STORED_SYMLINK = "stored-symlink"
+    OWNERS = "owners"
+
+
+#: What commands, and the wrapper's log, do in a directory that is written directly.
+DIRECT_NEEDS = frozenset(
+    {Ability.APPEND, Ability.RENAME_FILE, Ability.RENAME_FOLDER, Ability.SYMLINK}
+)
+#: What the wrapper does without where it must.
+_REPLACEABLE = frozenset({Ability.ATOMIC_RENAME, Ability.STORED_SYMLINK})
+#: A disk, or a file system of the network that is as good as one.
+FILE_SYSTEM = frozenset(Ability)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bucket:
     """A configured bucket.
@@ -101,12 +130,24 @@ class Driver:
 
     ``scheme``: None takes any URL, if the driver is configured by name.
 
-    ``writes`` are the ways it can do, its own first. ``takes`` are the keys of a bucket's
-    configuration that mean something to it.
+    ``can`` is what was seen to work, or what its documentation promises; on all else nothing
+    relies. ``takes`` are the keys of a bucket's configuration that mean something to it.
     """
 
     name: DriverName
     scheme: str | None
-    writes: tuple[Writes, ...]
+    can: frozenset[Ability]
     takes: frozenset[str]
     mount: Callable[[Directory], Mount]
+
+    @property
+    def writes(self) -> tuple[Writes, ...]:
+        """The ways of writes that it allows, its own first."""
+        if self.can >= DIRECT_NEEDS:
+            return Writes.DIRECT, Writes.STAGED
+        return (Writes.STAGED,)
+
+    @property
+    def lacks(self) -> tuple[Ability, ...]:
+        """Abilities that the wrapper does without where writes are direct."""
+        return tuple(sorted(_REPLACEABLE - self.can))

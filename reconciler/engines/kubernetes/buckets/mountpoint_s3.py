@@ -5,7 +5,7 @@ The driver writes whole new objects and nothing else, so writes are staged.
 
 from __future__ import annotations
 
-from reconciler.engines.kubernetes.buckets.interface import Directory, Driver, Mount, Writes
+from reconciler.engines.kubernetes.buckets.interface import Directory, Driver, Mount
 from reconciler.engines.kubernetes.buckets.static import static_mount
 
 #: The wrapper replaces a file that has changed and removes one that is gone. The modes are for
@@ -27,7 +27,7 @@ def mount(directory: Directory) -> Mount:
 DRIVER = Driver(
     name="mountpoint-s3",
     scheme="s3",
-    writes=(Writes.STAGED,),
+    can=frozenset(),
     takes=frozenset({"mountOptions", "attributes"}),
     mount=mount,
 )

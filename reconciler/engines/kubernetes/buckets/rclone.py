@@ -6,6 +6,8 @@ native sidecar (an init container that goes on), so it is up before the command 
 goes down after it. Its mounts outlive a kill of rclone, as dead ones: it clears them away when it
 starts and when it ends.
 
+A file is uploaded after it is closed, so writes are staged; a collection renames markers.
+
 A directory that is read is mounted into the container as a subPath. One that is written the
 wrapper alone uses, one level down in a volume that takes up a new mount when the sidecar restarts.
 """
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-from reconciler.engines.kubernetes.buckets.interface import Directory, Driver, Mount, Writes
+from reconciler.engines.kubernetes.buckets.interface import Ability, Directory, Driver, Mount
 from reconciler.engines.kubernetes.pod_parts import ApiObject, Fragment
 from reconciler.engines.kubernetes.wrapper import literal
 
@@ -92,7 +94,7 @@ def mount(directory: Directory) -> Mount:
 DRIVER = Driver(
     name="rclone",
     scheme=None,
-    writes=(Writes.STAGED,),
+    can=frozenset({Ability.RENAME_FILE}),
     takes=frozenset({"mountOptions", "secret", "remote"}),
     mount=mount,
 )
