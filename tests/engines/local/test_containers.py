@@ -106,13 +106,14 @@ async def test_a_training_gets_its_mounts_and_its_environment(yard: Yard) -> Non
     yard.secrets.joinpath("hf", "token").write_text("line one\nline two\n")
     spec = await yard.succeed(
         {
+            "Dockerfile": f"{DOCKERFILE}USER 1234\n",  # which is not the one that it runs as
             "run.sh": script(
                 'env > "$MODEL_DIR/env"; id -u > "$MODEL_DIR/user"; pwd > "$MODEL_DIR/folder"\n'
                 'test "$TOKEN" = "$(printf "line one\\nline two")"\n'
                 'cat "$PARAMS_FILE" > "$MODEL_DIR/params"; touch "$SCRATCH_DIR/a"\n'
                 "test -e /base-model/saved/here -a -e /data/here; echo '{\"loss\": 0.5}' > "
                 '"$MODEL_DIR/metrics.json"; ! touch "$DATA_DIR/b" || exit 3; echo printed'
-            )
+            ),
         },
         params={"epochs": 3, "name": "a b"},
         env={"MODE": "x, y"},
