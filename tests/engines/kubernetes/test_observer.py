@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace as replace_fields
 
 from reconciler.engine import FailureClass, Result, ResultWarning, RunPhase
 from reconciler.engines.kubernetes.api_types import Job, Pod
@@ -27,6 +29,22 @@ def pod(status: Any, **labels: str) -> Pod:
     metadata: Any = rendered["metadata"]
     told = {"metadata": {**metadata, "labels": metadata["labels"] | labels}, "status": status}
     return msgspec.json.decode(json.dumps(told), type=Pod)
+
+
+def test_a_pod_of_before_the_last_admission_tells_no_start() -> None:
+    taken, again = (datetime(2026, 1, 1, 0, minute, tzinfo=UTC) for minute in (1, 10))
+
+    def made(at: datetime) -> Pod:
+        time = at.isoformat()
+        state = {"running": {"startedAt": time}}
+        main = {"name": "main", "restartCount": 0, "state": state}
+        told = pod({"phase": "Running", "startTime": time, "containerStatuses": [main]})
+        return replace_fields(told, metadata=replace_fields(told.metadata, creation_timestamp=at))
+
+    condition = {"type": "Suspended", "status": "False", "lastTransitionTime": again.isoformat()}
+    run = observe_run(job(conditions=[condition]), [made(taken), made(again)])
+    assert run is not None
+    assert (run.placed, run.started) == (again, again)
 
 
 @pytest.mark.parametrize("condition", ["Failed", "Complete"])
