@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from reconciler.planner import ActionKind, Forecaster, Plan, Task
+from reconciler.planner import ActionKind, Forecaster, Plan, ResolvedObject, Task
 from reconciler.reasons import Reason, ReasonCode
 from reconciler.review.actions import Action
 from reconciler.review.estimate import estimate, estimate_text
@@ -71,9 +71,31 @@ class Downstream:
                 changed.add(task.key)
                 if (ref.namespace, task.key) not in seen:  # builds are shared
                     seen.add((ref.namespace, task.key))
-                    yield self._run(ref, task)
+                    yield self._run(ref, task, task.key)
+            current = self._compared_again(item, changed, source if ref == first else None)
+            if current is not None and item.gate is not None and item.gate.task is not None:
+                yield self._run(ref, item.gate.task, current)
 
-    def _run(self, ref: ObjectRef, task: Task) -> Action:
+    def _compared_again(
+        self, item: ResolvedObject, changed: set[TaskKey], moved: SourceField | None
+    ) -> TaskKey | None:
+        """Return the accepted artifact that a changed test evaluates anew.
+
+        The next artifact is compared with it. Where they are compared already, its evaluation is
+        among the object's tasks.
+        """
+        gate = item.gate
+        test = gate.task if gate is not None and gate.current_task is None else None
+        if gate is None or test is None or item.key not in changed:
+            return None
+        named = moved is not None and test.source is not None and test.source.field is moved
+        compares = any(line.current is not None for line in gate.lines)
+        if not compares or not (named or changed & {test.dataset, *_image(test)}):
+            return None
+        record = self.plan.inputs.records.get(item.ref)
+        return record.artifact.key if record is not None and record.artifact is not None else None
+
+    def _run(self, ref: ObjectRef, task: Task, key: TaskKey) -> Action:
         inputs = self.plan.inputs
         if self._forecaster is None:
             prices = inputs.settings.prices
@@ -82,7 +104,7 @@ class Downstream:
             action=ActionKind.CREATE,
             task=task.kind,
             ref=ref,
-            key=task.key,
+            key=key,
             reason=_STARTS,
             resources=task.resources,
             forecast=self._forecaster.of(ref, task),
@@ -117,6 +139,11 @@ def _read(task: Task) -> set[TaskKey]:
 
     The image that its object names itself is not among them.
     """
-    read = {*task.needs, task.base, task.dataset, task.artifact} - {None}
+    read = {*task.needs, task.base, task.dataset, task.artifact}
     own = task.image_build if task.source is not None else None
     return {key for key in read if key is not None and key != own}
+
+
+def _image(task: Task) -> set[TaskKey]:
+    """Return the build of the image that another object names."""
+    return {task.image_build} if task.source is None and task.image_build is not None else set()

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from reconciler.planner.prices import Prices
 from reconciler.planner.remote_clusters import RemoteObject
 from reconciler.review import by_urgency, pinned_sources, promotion_updates, source_updates
 from reconciler.review.updates import SOURCE_KEY_FIELD, Update
 from reconciler.types import Commit, Kind, ObjectRef, ResolvedSource, SourceField, TaskKind, TreeId
-from tests.planner.test_evaluation_source import gated_by
+from tests.planner.test_evaluation_source import TEST, gated_by
 from tests.planner.test_gates import measuring
 from tests.planner.test_remote_clusters import BASE, key, ready
 from tests.planner.test_remote_clusters import PROMOTED as FOREIGN
@@ -137,6 +139,20 @@ def test_the_code_of_a_test_runs_no_training() -> None:
         "Merging it runs 1 build, 1 training and 1 evaluation. "
         in texts["base", SourceField.OBJECT]
     )
+
+
+@pytest.mark.parametrize("own_test", [False, True])
+def test_what_a_gate_compares_with_is_evaluated_anew_where_the_test_changes(
+    *, own_test: bool
+) -> None:
+    pin = f", commit: '{FIRST}'"
+    text = gated_by(pin, url=TEST if own_test else None, code_ref=pin)
+    text = text.replace("0.9", "current.accuracy - 0.1")
+    world = priced(base=text)
+    world.settle(an_hour)
+    evaluations = "1 evaluation" if own_test else "2 evaluations"
+    of_model = source_texts(world)["base", SourceField.OBJECT]
+    assert f"Merging it runs 1 build, 1 training and {evaluations}. " in of_model
 
 
 def test_a_suspended_object_runs_nothing_for_a_newer_source() -> None:
