@@ -152,14 +152,18 @@ class _Artifacts:
         made = self.plan.inputs.ledger.result(key)
         return made.result.metrics if made is not None else None
 
-    def cost(self, key: TaskKey) -> float:
-        """Return the recorded cost of all runs for one.
+    def cost(self, key: TaskKey) -> float | None:
+        """Return the recorded cost of all runs for one, None if unknown.
 
-        Another cluster's is unknown: its prices are its own.
+        Another cluster's is: its prices are its own. So is that of what ran before there were
+        prices, or for free.
         """
         record = self.plan.inputs.records.get(self.of) if isinstance(self.of, ObjectRef) else None
         history = record.history if record is not None else ()
-        return sum(entry.cost for entry in history if entry.key == key)
+        made = [entry for entry in history if entry.key == key]
+        cost = sum(entry.cost for entry in made)
+        free = not self.plan.inputs.settings.prices or any(entry.seconds for entry in made)
+        return cost if cost or (made and not free) else None
 
     @property
     def _remote(self) -> RemoteObject | None:
@@ -172,7 +176,7 @@ def _columns(made: _Artifacts, key: TaskKey) -> Mapping[str, str]:
     metrics, cost = made.metrics(key) or {}, made.cost(key)
     found = {"artifact": code(key)}
     found |= {code(name): code(format_number(value)) for name, value in metrics.items()}
-    if cost:
+    if cost is not None:
         found[_COST] = code(made.plan.inputs.settings.prices.shown(cost))
     return found
 

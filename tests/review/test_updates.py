@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -161,16 +162,16 @@ def test_a_suspended_object_runs_nothing_for_a_newer_source() -> None:
     assert text.endswith("\n\nMerging it makes nothing run.\n")
 
 
-def serving(prices: Prices = PRICES) -> World:
+def serving(prices: Prices = PRICES, end: Callable[[World, str], None] = an_hour) -> World:
     """A pinned promotion, whose base has another artifact."""
     world = priced(prices, base=pinned())
-    world.settle(an_hour)
+    world.settle(end)
     made = world.records[model("base")].artifact
     assert made is not None
     world.files["live"] = SERVES % ("live", "base", made.key)
-    world.settle(an_hour)
+    world.settle(end)
     world.files["base"] = pinned(epochs=4)
-    world.settle(an_hour)
+    world.settle(end)
     return world
 
 
@@ -191,6 +192,12 @@ def test_the_request_of_a_promotion_has_the_price_of_what_is_made_from_it() -> N
         "Merging it runs 1 training. Estimate, of recorded runs: 1h00m of runs, 1h00m until done, "
         "2.00 GPU hours, EUR 2.00.\n"
     )
+
+
+def test_what_took_no_second_has_cost_nothing_yet_in_that_currency() -> None:
+    at_once = serving(end=World.succeed)
+    (text,) = [u.text for u in promotion_updates(at_once.plan(), {})]
+    assert "| cost of its runs (estimate) | `EUR 0.00` | `EUR 0.00` |\n" in text
 
 
 def test_artifacts_without_a_recorded_cost_have_no_row_of_it() -> None:
