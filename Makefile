@@ -37,7 +37,7 @@ test: cluster-build ## Run all tests
 	@$(BIN)/python -m pytest $(TESTFLAGS)
 
 .PHONY: test-chart
-test-chart: setup ## Compare the Helm chart with the overlays; builds Helm, some 5 minutes the first time
+test-chart: setup ## Compare the Helm chart with the overlays; builds Helm, some 4 minutes the first time
 	@$(BIN)/python -m tests.cluster build --helm
 	@$(BIN)/python -m pytest -n0 tests/test_chart.py
 
@@ -74,7 +74,7 @@ mountpoint-build: setup ## Build those with Rust, C and Go: some 8 minutes the f
 	@$(BIN)/python -m tests.cluster build --mountpoint
 
 .PHONY: test-dashboards
-test-dashboards: setup ## Draw the dashboards with Grafana's libraries; needs Node, some 2 minutes the first time
+test-dashboards: cluster-build ## Draw the dashboards with Grafana's libraries; needs Node, a minute or two the first time
 	@$(BIN)/python -m tests.grafana.build
 	@$(BIN)/python -m pytest -n0 tests/grafana
 

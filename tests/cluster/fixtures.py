@@ -1,7 +1,7 @@
 """Clusters as pytest fixtures; ``tests/conftest.py`` makes them known to every test.
 
 - ``control_plane``: a `Cluster`, shared by all tests and all workers of a session.
-- ``namespace``: a `Namespace` of the test's own in it.
+- ``namespace``: a `Namespace` of the test's own in it; ``module_namespace``: of its module's.
 - ``node_cluster``: a `NodeCluster`, on which pods run; shared likewise.
 - ``node_namespace``: a `Namespace` of the test's own in that.
 - ``own_control_plane``, ``own_node_cluster``: for tests that stop or break things.
@@ -313,6 +313,13 @@ def gpu_namespace(request: pytest.FixtureRequest, gpu_cluster: NodeCluster) -> I
 @pytest.fixture
 def namespace(request: pytest.FixtureRequest, control_plane: Cluster) -> Iterator[Namespace]:
     """A namespace of ``control_plane`` that only this test uses."""
+    with _namespace(request, control_plane) as namespace:
+        yield namespace
+
+
+@pytest.fixture(scope="module")
+def module_namespace(request: pytest.FixtureRequest, control_plane: Cluster) -> Iterator[Namespace]:
+    """A namespace of ``control_plane`` that only the tests of this module use."""
     with _namespace(request, control_plane) as namespace:
         yield namespace
 

@@ -122,7 +122,7 @@ _NODE = (
 
 
 #: For ``make test-chart`` alone.
-_HELM = Module("helm", 5, (Program("helm", "helm.sh/helm/v4/cmd/helm"),))
+_HELM = Module("helm", 4, (Program("helm", "helm.sh/helm/v4/cmd/helm"),))
 
 #: For ``make test-kueue`` alone.
 _KUEUE = Module(

@@ -41,21 +41,21 @@ def dashboards() -> list[Any]:
     return found
 
 
-def as_grafana_asks(query: str, *, namespace: str = "default") -> str:
-    """With variables as they are when somebody looks at the Model ``a``."""
+def as_grafana_asks(query: str, *, namespace: str = "default", name: str = "a") -> str:
+    """With variables as they are when somebody looks at a Model."""
     values = {
         "__rate_interval": "5m",
         "__range": "1h",
         "job": ".+",
         "kind": "Model",
         "namespace": namespace,
-        "name": "a",
+        "name": name,
     }
-    for name, value in values.items():
-        query = re.sub(rf"\${name}\b", value, query)
+    for variable, value in values.items():
+        query = re.sub(rf"\${variable}\b", value, query)
     assert "$" not in query
     return query
 
 
-def missing(at: str, queries: Iterable[str]) -> list[str]:
-    return [query for query in dict.fromkeys(queries) if not finds(at, query)]
+def missing(at: str, queries: Iterable[str], *, ago: float = 0) -> list[str]:
+    return [query for query in dict.fromkeys(queries) if not finds(at, query, ago=ago)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import subprocess
+import time
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,32 +32,38 @@ def check_metrics(exposition: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def ask(at: str, query: str) -> list[Any]:
-    answer = json.loads(get(f"{at}/api/v1/query?query={urllib.parse.quote(query)}"))
+def ask(at: str, query: str, *, ago: float = 0) -> list[Any]:
+    """The answer as it is now, or was some seconds ago."""
+    asked = urllib.parse.urlencode({"query": query, "time": time.time() - ago})
+    answer = json.loads(get(f"{at}/api/v1/query?{asked}"))
     assert answer["status"] == "success", answer
     found: list[Any] = answer["data"]["result"]
     return found
 
 
-def finds(at: str, query: str) -> bool:
+def finds(at: str, query: str, *, ago: float = 0) -> bool:
     """Whether there is a number in the answer."""
-    return any(not math.isnan(float(series["value"][1])) for series in ask(at, query))
+    return any(math.isfinite(float(series["value"][1])) for series in ask(at, query, ago=ago))
 
 
 @contextmanager
-def prometheus(server: str, target: str, folder: Path) -> Iterator[str]:
-    """A Prometheus that scrapes the target every second, for as long as the block."""
+def prometheus(server: str, target: str, folder: Path, **others: str) -> Iterator[str]:
+    """A Prometheus that scrapes the target every second, for as long as the block.
+
+    ``others`` are more targets, each by the name of its job.
+    """
     (port,) = free(1)
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": [str(RULES)],
         "scrape_configs": [
             {
-                "job_name": "reconciler",
+                "job_name": job,
                 "honor_labels": True,
                 # As service discovery on a cluster labels it: with the namespace of the pod.
-                "static_configs": [{"targets": [target], "labels": {"namespace": "reconciler"}}],
+                "static_configs": [{"targets": [each], "labels": {"namespace": "reconciler"}}],
             }
+            for job, each in {"reconciler": target, **others}.items()
         ],
     }
     (folder / "prometheus.yaml").write_text(json.dumps(config))

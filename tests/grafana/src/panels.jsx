@@ -14,7 +14,24 @@ const CUSTOM = {
   inspect: undefined, width: undefined, minWidth: undefined,
 };
 const LEGEND = { showLegend: true, displayMode: 'list', placement: 'bottom', calcs: [] };
-const NoData = () => <div>No data</div>;
+const NoData = ({ panel }) => <div>{panel.fieldConfig.defaults.noValue ?? 'No data'}</div>;
+
+// Whether there is something to draw. Grafana's graph of NaN is as empty as one of no series.
+function filled(panel) {
+  return panel.data.series.some((frame) => {
+    const numbers = frame.fields.filter((field) => field.type === 'number');
+    return frame.length > 0 && (!numbers.length || numbers.some((field) => field.values.some((value) => Number.isFinite(value))));
+  });
+}
+
+// Says so to the test, as a panel may show a text of its own where there is no data.
+function marked(Panel) {
+  return (panel) => (
+    <div data-testid={filled(panel) ? 'data' : 'no data'}>
+      <Panel {...panel} />
+    </div>
+  );
+}
 
 function customOptions(builder) {
   for (const [id, defaultValue] of Object.entries(CUSTOM)) {
@@ -25,7 +42,7 @@ function customOptions(builder) {
 
 function TimeSeriesPanel(panel) {
   const frames = React.useMemo(() => panel.data.series.map((each) => ({ ...each })), [panel.data.series]);
-  if (!frames.length) return <NoData />;
+  if (!filled(panel)) return <NoData panel={panel} />;
   return (
     <ui.TimeSeries
       frames={frames} structureRev={panel.data.structureRev} timeRange={panel.timeRange} timeZone={panel.timeZone}
@@ -45,8 +62,8 @@ function Repeated({ panel, renderValue, ...more }) {
     });
   return (
     <ui.VizRepeater
-      getValues={values} source={panel.data} width={panel.width} height={panel.height} renderCounter={panel.renderCounter}
-      orientation={panel.options.orientation ?? 'auto'} renderValue={renderValue} {...more}
+      getValues={values} getAlignmentFactors={data.getDisplayValueAlignmentFactors} source={panel.data} width={panel.width} height={panel.height}
+      renderCounter={panel.renderCounter} orientation={panel.options.orientation ?? 'auto'} renderValue={renderValue} {...more}
     />
   );
 }
@@ -60,16 +77,16 @@ function StatPanel(panel) {
 }
 
 function BarGaugePanel(panel) {
-  const { displayMode = 'gradient', showUnfilled } = panel.options;
+  const { displayMode = 'gradient', namePlacement = 'auto', showUnfilled } = panel.options;
   const bar = ({ value: shown, width, height, orientation, alignmentFactors }) => (
-    <ui.BarGauge value={shown.display} field={shown.field} width={width} height={height} theme={theme} orientation={orientation} displayMode={displayMode} alignmentFactors={alignmentFactors} showUnfilled={showUnfilled} itemSpacing={8} lcdCellWidth={12} />
+    <ui.BarGauge value={shown.display} field={shown.field} width={width} height={height} theme={theme} orientation={orientation} displayMode={displayMode} alignmentFactors={alignmentFactors} showUnfilled={showUnfilled} namePlacement={namePlacement} itemSpacing={8} lcdCellWidth={12} />
   );
   return <Repeated panel={panel} renderValue={bar} minVizHeight={16} />;
 }
 
 function TablePanel(panel) {
   const [rows] = panel.data.series;
-  return rows?.length ? <ui.Table data={rows} width={panel.width} height={panel.height} ariaLabel="table" /> : <NoData />;
+  return filled(panel) ? <ui.Table data={rows} width={panel.width} height={panel.height} ariaLabel="table" /> : <NoData panel={panel} />;
 }
 
 // Its component is in none of Grafana's packages: the data is drawn as plain series.
@@ -77,7 +94,7 @@ const PANELS = { timeseries: TimeSeriesPanel, stat: StatPanel, bargauge: BarGaug
 
 export function register() {
   for (const [pluginId, component] of Object.entries(PANELS)) {
-    const plugin = new data.PanelPlugin(component).useFieldConfig({ useCustomConfig: customOptions });
+    const plugin = new data.PanelPlugin(marked(component)).useFieldConfig({ useCustomConfig: customOptions });
     sceneUtils.registerRuntimePanelPlugin({ pluginId, plugin });
   }
 }

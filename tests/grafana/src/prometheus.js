@@ -13,6 +13,11 @@ function legend(labels, format) {
   return `${labels.__name__ ?? ''}{${pairs.map(([name, value]) => `${name}="${value}"`).join(', ')}}`;
 }
 
+// As Grafana's server has it: no graph is drawn of numbers with a NaN among them.
+function number([, text]) {
+  return text === 'NaN' ? null : Number(text);
+}
+
 function table(target, series) {
   const names = [...new Set(series.flatMap((each) => Object.keys(each.metric)))].sort();
   return toDataFrame({
@@ -20,7 +25,7 @@ function table(target, series) {
     fields: [
       { name: 'Time', type: 'time', values: series.map((each) => each.value[0] * 1000) },
       ...names.map((name) => ({ name, type: 'string', values: series.map((each) => each.metric[name] ?? '') })),
-      { name: 'Value', type: 'number', values: series.map((each) => Number(each.value[1])) },
+      { name: 'Value', type: 'number', values: series.map((each) => number(each.value)) },
     ],
   });
 }
@@ -34,7 +39,7 @@ function frame(target, series, step) {
     meta: { type: 'timeseries-multi' },
     fields: [
       { name: 'Time', type: 'time', values: points.map((point) => point[0] * 1000), config: { interval: step * 1000 } },
-      { name: 'Value', type: 'number', labels: series.metric, values: points.map((point) => Number(point[1])), config: { displayNameFromDS: name } },
+      { name: 'Value', type: 'number', labels: series.metric, values: points.map(number), config: { displayNameFromDS: name } },
     ],
   });
 }
