@@ -19,7 +19,7 @@ from reconciler.planner.forecast import Forecaster
 from reconciler.planner.holds import Releases, accepted_tasks, release_files, tenant_action
 from reconciler.planner.live_runs import LiveRuns
 from reconciler.planner.names import hold_id
-from reconciler.planner.object_status import ObjectStatus, TaskStatus
+from reconciler.planner.object_status import EndingRun, ObjectStatus, TaskStatus
 from reconciler.planner.phases import TaskPhase
 from reconciler.planner.plan import Hold, HoldKind, PlanInput
 from reconciler.planner.prices import HOUR
@@ -201,7 +201,20 @@ class CostHolds:
                     if task.key == known.key and (f := forecaster.of(ref, task).cost) is not None:
                         cost = max(cost, f.p50)
                 total += cost
+            for ending in inputs.records[ref].ending:
+                if ending.job not in seen:
+                    seen.add(ending.job)
+                    total += self._cost_of_ending(ending)
         return total
+
+    def _cost_of_ending(self, ending: EndingRun) -> float:
+        """Return the cost so far of a run that is being ended, which no object has spent yet."""
+        run, now = self.inputs.runs.get(ending.job), self.inputs.now
+        if run is None:
+            return ending.entry.cost
+        began = run.placed or run.started or ending.entry.started or now
+        seconds = max(0.0, ((run.finished or now) - began).total_seconds())
+        return self.inputs.settings.prices.cost(ending.resources or Resources(), seconds)
 
     def _costs(self, task: TaskStatus, record: ObjectStatus) -> bool:
         """Return whether a recorded run counts as running.

@@ -264,9 +264,11 @@ class EndingRun:
     """A run that is being ended, and its future history entry.
 
     It is recorded before the run is ended, so that a daemon killed in between counts its cost.
+    ``resources`` are those that the run was created with.
     """
 
     job: str
+    resources: Resources | None = None
     entry: HistoryEntry
 
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from reconciler.engine import Run
-from reconciler.planner.object_status import HistoryEntry, TaskStatus
+from reconciler.planner.object_status import EndingRun, HistoryEntry, TaskStatus
 from reconciler.planner.prices import Prices
 from reconciler.types import Gpu, Resources
 
@@ -38,12 +38,13 @@ class RunCost:
 class RunPricing:
     """Prices of the runs of one object.
 
-    ``recorded`` are its recorded tasks, which have the resources of their runs. ``others_pay`` are
-    the names of shared builds that another object pays.
+    ``recorded`` are its recorded tasks, which have the resources of their runs, as those have that
+    are ``ending``. ``others_pay`` are the names of shared builds that another object pays.
     """
 
     prices: Prices
     recorded: tuple[TaskStatus, ...] = ()
+    ending: tuple[EndingRun, ...] = ()
     others_pay: frozenset[str] = field(default=frozenset())
 
     def of(
@@ -77,9 +78,10 @@ class RunPricing:
 
         They are those that it was created with.
         """
-        for task in self.recorded:
-            if task.job == run.name and task.resources is not None:
-                return task.resources
+        every: tuple[TaskStatus | EndingRun, ...] = (*self.recorded, *self.ending)
+        for known in every:
+            if known.job == run.name and known.resources is not None:
+                return known.resources
         if asked is not None and asked.execution_hash == run.execution_hash:
             return asked.resources
         return Resources(gpu=Gpu("", run.gpus)) if run.gpus else Resources()

@@ -153,7 +153,9 @@ class HistoryUpdate:
         for deletion in asked:
             job, entry = deletion.run.name, self._entry_of(deletion)
             if deletion.run.live and not self._has(entry):
-                found[job] = known.get(job) or EndingRun(job=job, entry=entry)
+                resources = self.pricing.resources(deletion.run, self._asked(deletion.run))
+                new = EndingRun(job=job, resources=resources, entry=entry)
+                found[job] = known.get(job, new)
         return tuple(found.values())
 
     def _replaced(self) -> Iterator[HistoryEntry]:
@@ -184,12 +186,15 @@ class HistoryUpdate:
         Without ``started`` it has cost nothing.
         """
         run, began = deletion.run, deletion.run.placed or deletion.run.started
-        asked = {action.task.kind: action.task for action, _ in self.tasks}
         end = whole_seconds(self.now)
         entry = self._interruption(run, deletion.reason, began=whole_seconds(began), end=end)
         if began is None:
             return entry
-        return _with_cost(entry, self.pricing.of(run, asked.get(run.task), until=self.now))
+        return _with_cost(entry, self.pricing.of(run, self._asked(run), until=self.now))
+
+    def _asked(self, run: Run) -> Task | None:
+        """Return the task of now of a run's kind."""
+        return next((a.task for a, _ in self.tasks if a.task.kind is run.task), None)
 
     def _suspended(self) -> Iterator[HistoryEntry]:
         """Yield entries of runs that had started, and were queued again."""

@@ -148,7 +148,7 @@ def _removed(plan: Plan, known: ObjectStatus, replaced: Sequence[RunDeletion]) -
         replaced=replaced,
         ending=known.ending,
         runs=inputs.runs,
-        pricing=RunPricing(inputs.settings.prices, known.tasks),
+        pricing=RunPricing(inputs.settings.prices, known.tasks, known.ending),
         now=inputs.now,
     )
     added = update.added()
@@ -382,6 +382,7 @@ class _StatusUpdate:
             pricing=RunPricing(
                 self.inputs.settings.prices,
                 before,
+                self.before.ending,
                 frozenset(
                     run.name
                     for run in (*ended.values(), *live)
@@ -395,6 +396,5 @@ class _StatusUpdate:
         """Add the source's commit to a new entry of a desired key."""
         if entry.source is not None or entry.phase not in (TaskPhase.SUCCEEDED, TaskPhase.FAILED):
             return entry
-        found = (a.task.source for a in self.decisions if a.task.key == entry.key)
-        source = next(found, None)
+        source = next((a.task.source for a in self.decisions if a.task.key == entry.key), None)
         return replace(entry, source=source.resolved.commit) if source is not None else entry

@@ -10,6 +10,7 @@ import pytest
 from reconciler.engine import FailureClass
 from reconciler.planner.object_status import FAILED_HISTORY
 from reconciler.planner.phases import TaskPhase
+from reconciler.planner.plan import HoldKind
 from reconciler.planner.prices import Prices
 from reconciler.planner.status_update import update_status
 from reconciler.types import Gpu, Resources, TaskKind
@@ -80,8 +81,18 @@ def test_a_superseded_run_costs_what_it_was_created_with() -> None:
     assert costs(world, "a") == [(TaskPhase.INTERRUPTED, 2.0, 2.0)]
 
 
-@pytest.mark.parametrize("then", ["ended", "wanted again"])
-def test_a_run_that_could_not_be_ended_at_first_costs_once(then: str) -> None:
+@pytest.mark.parametrize(
+    ("then", "phase", "cost"),
+    [
+        ("ended", TaskPhase.INTERRUPTED, 4.0),
+        ("wanted again", TaskPhase.SUCCEEDED, 4.0),
+        ("ended by itself", TaskPhase.SUCCEEDED, 4.0),
+        ("ended by a daemon that was killed", TaskPhase.INTERRUPTED, 2.0),
+    ],
+)
+def test_a_run_that_could_not_be_ended_at_first_costs_once(
+    then: str, phase: TaskPhase, cost: float
+) -> None:
     world = priced(a=scratch("a", GPUS))
     run = training(world, "a")
     world.start(run)
@@ -90,16 +101,36 @@ def test_a_run_that_could_not_be_ended_at_first_costs_once(then: str) -> None:
     world.files["a.yaml"] = first.replace("epochs: 3", "epochs: 4")
     world.now += HOUR
     refuse(world)
+    assert [each.job for each in world.records[model("a")].ending] == [run]
     assert spent(world, "a") == 0.0
     world.now += HOUR
     if then == "wanted again":
         world.files["a.yaml"] = first
         world.sync()
         world.succeed(run)
+    elif then == "ended by itself":
+        world.succeed(run)
+    elif then == "ended by a daemon that was killed":
+        del world.runs[run]
     world.sync()
-    phase = TaskPhase.INTERRUPTED if then == "ended" else TaskPhase.SUCCEEDED
-    assert costs(world, "a") == [(phase, 4.0, 4.0)]
-    assert spent(world, "a") == 4.0
+    world.sync()
+    assert costs(world, "a") == [(phase, cost, cost)]
+    assert spent(world, "a") == cost
+    assert not world.records[model("a")].ending
+
+
+def test_a_run_that_could_not_be_ended_counts_for_the_budget() -> None:
+    world = priced(a=scratch("a", GPUS))
+    world.settings = replace(world.settings, budget_month=5.0)
+    world.start(training(world, "a"))
+    world.sync()
+    world.files["b.yaml"] = scratch("b", GPUS)
+    world.files["a.yaml"] = world.files["a.yaml"].replace("epochs: 3", "epochs: 4")
+    world.now += HOUR
+    refuse(world)
+    assert not any(hold.kind is HoldKind.BUDGET for hold in world.plan().holds)
+    world.now += 2 * HOUR
+    assert any(hold.kind is HoldKind.BUDGET for hold in world.plan().holds)
 
 
 def test_many_runs_that_could_not_be_ended_at_first_cost_once() -> None:
