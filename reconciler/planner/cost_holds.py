@@ -208,7 +208,7 @@ class CostHolds:
         return total
 
     def _cost_of_ending(self, ending: EndingRun) -> float:
-        """Return the cost so far of a run that is being ended, which no object has spent yet."""
+        """Return the cost so far of a run that is being ended."""
         run, now = self.inputs.runs.get(ending.job), self.inputs.now
         if run is None:
             return ending.entry.cost
