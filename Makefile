@@ -70,7 +70,7 @@ test-mountpoint: mountpoint-build ## Train on Mountpoint for S3 behind its own C
 	@$(BIN)/python -m pytest $(TESTFLAGS) -m mountpoint
 
 .PHONY: mountpoint-build
-mountpoint-build: setup ## Build those with Rust, C and Go: some 8 minutes the first time, besides the cluster
+mountpoint-build: setup ## Build those with Rust, C and Go: some 12 minutes the first time, besides the cluster
 	@$(BIN)/python -m tests.cluster build --mountpoint
 
 .PHONY: test-dashboards

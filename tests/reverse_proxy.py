@@ -1,6 +1,7 @@
 """A way to an HTTP server on which requests can be answered otherwise, or kept waiting.
 
-Requests pass unchanged, signatures and all: they are of the address that the client used.
+Requests pass unchanged, signatures and all: they are of the address that the client used. A server
+that answers for one address alone is told that by ``host``.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class ReverseProxy(Serving):
     behind: str
     instead: Callable[[str, str], Answer | None] = lambda _method, _path: None
     address: str = "127.0.0.1"
+    host: str | None = None
     calls: list[tuple[str, str, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -61,6 +63,8 @@ class _Passed(Handler):
         connection = http.client.HTTPConnection(self.served.behind, timeout=_PATIENCE)
         try:
             passed = {k: v for k, v in self.headers.items() if k.lower() not in _HOP}
+            if self.served.host is not None:
+                passed["Host"] = self.served.host
             connection.putrequest(
                 self.command, self.path, skip_host=True, skip_accept_encoding=True
             )

@@ -151,12 +151,12 @@ _GCSFUSE = Module(
 )
 #: For ``make test-mountpoint`` alone. `rclone serve s3` refuses every write of Mountpoint.
 _VERSITYGW = Module(
-    "versitygw", 1, (Program("versitygw", "github.com/versity/versitygw/cmd/versitygw"),)
+    "versitygw", 2.5, (Program("versitygw", "github.com/versity/versitygw/cmd/versitygw"),)
 )
 _S3_CSI = "github.com/awslabs/mountpoint-s3-csi-driver"
 _S3_DRIVER = Module(
     "s3csi",
-    1.5,
+    2,
     (
         *(
             Program(f"aws-s3-csi-{part}", f"{_S3_CSI}/cmd/aws-s3-csi-{part}")
@@ -167,7 +167,7 @@ _S3_DRIVER = Module(
     source=_S3_CSI,
     data=("charts/aws-mountpoint-s3-csi-driver/templates",),
 )
-_MOUNTPOINT = Module("mountpoint", 5, (Program("mountpoint", "."),), crate=True)
+_MOUNTPOINT = Module("mountpoint", 7.5, (Program("mountpoint", "."),), crate=True)
 #: The newest version that builds under its own module path.
 _GITEA = Module(
     "gitea",

@@ -7,7 +7,10 @@ that speaks Google's API keeps the objects. Neither the driver's sidecar nor its
 from __future__ import annotations
 
 import json
-from contextlib import closing
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -18,24 +21,30 @@ import pytest
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
 from tests.e2e.fuse_buckets import (
-    BASE,
+    ENDLESS,
+    end_commands,
     failure,
+    finetune,
     fuse_site,
     kill_all,
     lose_its_mount,
+    saved,
     train_and_finetune,
 )
 from tests.e2e.node_site import NodeSite, daemon, program, until
+from tests.e2e.rclone_bucket import brisk_template
 from tests.reverse_proxy import Answer, ReverseProxy
 
 _WRITES = ("direct", "staged")
+#: gcsfuse waits a second, and then twice as long as before, between two tries.
+_REFUSALS = 3
 
 
 class GcsBucket:
     """A bucket of a test's own, which is there once it is made."""
 
-    def __init__(self, cluster: NodeCluster, namespace: Namespace) -> None:
-        self.name = f"models-{namespace.name[-8:]}"
+    def __init__(self, cluster: NodeCluster, namespace: Namespace, name: str = "models") -> None:
+        self.name = f"{name}-{namespace.name[-8:]}"
         self.url = f"gs://{self.name}/prod"
         self._api = f"{cluster.gcs}/storage/v1/b"
 
@@ -94,39 +103,159 @@ def test_a_killed_mount_costs_an_attempt_and_finishes_nothing(
 def test_a_training_waits_for_the_right_to_write(
     tmp_path: Path, gcs_namespace: Namespace, gcs_cluster: NodeCluster
 ) -> None:
-    granted = False
+    granted = threading.Event()
 
     def refused(method: str, path: str) -> Answer | None:
-        if granted or method == "GET":
-            return None
-        body = json.dumps({"error": {"code": 403, "message": "forbidden"}}).encode()
-        return 403, {"Content-Type": "application/json"}, body
+        return None if granted.is_set() or method == "GET" else _answer(403)
 
-    bucket = GcsBucket(gcs_cluster, gcs_namespace)
-    bucket.make()
-    behind = urlsplit(gcs_cluster.gcs).netloc
-    with closing(ReverseProxy(behind, refused, gcs_cluster.address)) as proxy:
-        endpoint = f"custom-endpoint={proxy.endpoint}/storage/v1/"
-        site = _site(tmp_path, gcs_namespace, gcs_cluster, bucket, mountOptions=[endpoint])
-        program(site, "m", BASE)
-        site.push()
+    buckets = _buckets(gcs_cluster, gcs_namespace)
+    for bucket in buckets.values():
+        bucket.make()
+    with _proxy(gcs_cluster, refused) as proxy:
+        site = _site_of_both(tmp_path, gcs_namespace, gcs_cluster, buckets, proxy)
+        _write_both(site, "")
         with daemon(site):
-            until(lambda: failure(site) is not None, what="the refusal")
-            assert failure(site) == "Infrastructure"
-            assert bucket.names() == []
-            granted = True
-            site.ready("m")
+            _fail_both(site)
+            assert all(bucket.names() == [] for bucket in buckets.values())
+            granted.set()
+            _recover_both(site)
 
 
 def test_a_training_begins_once_its_bucket_is_there(
     tmp_path: Path, gcs_namespace: Namespace, gcs_cluster: NodeCluster
 ) -> None:
-    bucket = GcsBucket(gcs_cluster, gcs_namespace)
-    site = _site(tmp_path, gcs_namespace, gcs_cluster, bucket)
-    program(site, "m", BASE)
-    site.push()
+    buckets = _buckets(gcs_cluster, gcs_namespace)
+    site = _site_of_both(tmp_path, gcs_namespace, gcs_cluster, buckets)
+    _write_both(site, "")
     with daemon(site):
-        until(lambda: failure(site) is not None, what="the attempt to fail")
-        assert failure(site) == "Infrastructure"
+        _fail_both(site)
+        for bucket in buckets.values():
+            bucket.make()
+        _recover_both(site)
+
+
+def test_a_base_that_may_not_be_read_is_not_made_again(
+    tmp_path: Path, gcs_namespace: Namespace, gcs_cluster: NodeCluster
+) -> None:
+    revoked, granted = threading.Event(), threading.Event()
+
+    def refused(method: str, path: str) -> Answer | None:
+        reads = method == "GET" and "/models/base/" in path
+        return _answer(403) if reads and revoked.is_set() and not granted.is_set() else None
+
+    bucket = GcsBucket(gcs_cluster, gcs_namespace)
+    bucket.make()
+    with _proxy(gcs_cluster, refused) as proxy:
+        options = [_endpoint(proxy)]
+        site = _site(tmp_path, gcs_namespace, gcs_cluster, bucket, mountOptions=options)
+        program(site, "base", "")
+        site.push()
+        with daemon(site):
+            site.ready("base")
+            revoked.set()
+            finetune(site)
+            site.push()
+            until(lambda: failure(site, "tuned") is not None, what="the refusal")
+            assert site.statuses()["tuned"]["message"].startswith("the base cannot be read: ")
+            granted.set()
+            tuned, base = site.ready("tuned"), site.ready("base")
+    assert [entry.get("reason") for entry in tuned["history"]] == ["BucketFailed", None]
+    assert len(base["history"]) == 1
+
+
+def test_a_store_that_is_busy_in_the_middle_costs_no_attempt(
+    tmp_path: Path, gcs_namespace: Namespace, gcs_cluster: NodeCluster
+) -> None:
+    refusals = dict.fromkeys(_WRITES, 0)
+
+    def busy(method: str, path: str) -> Answer | None:
+        for writes, bucket in buckets.items():
+            if f"/b/{bucket.name}/" in path and method != "GET" and refusals[writes] < _REFUSALS:
+                if not saved(bucket, staged=writes == "staged"):
+                    return None
+                refusals[writes] += 1
+                return _answer(503 if writes == "direct" else 429)
+        return None
+
+    buckets = _buckets(gcs_cluster, gcs_namespace)
+    for bucket in buckets.values():
         bucket.make()
-        site.ready("m")
+    with _proxy(gcs_cluster, busy) as proxy:
+        site = _site_of_both(tmp_path, gcs_namespace, gcs_cluster, buckets, proxy)
+        _write_both(site, ENDLESS)
+        with daemon(site):
+            until(lambda: set(refusals.values()) == {_REFUSALS}, what="refusals")
+            assert set(site.statuses()) == {"direct", "staged"}
+            end_commands(site)
+            for name in _WRITES:
+                status = site.ready(name)
+                assert status["tasks"][0]["attempts"] == 1
+                url = status["artifact"]["url"]
+                assert buckets[name].text(f"{url}weights") == "of attempt 1"
+    # Nothing of ours is renamed: in this store that would be a copy and a removal.
+    assert not [path for _, path, _ in proxy.calls if "/rewriteTo/" in path or "/moveTo/" in path]
+
+
+def _buckets(cluster: NodeCluster, namespace: Namespace) -> dict[str, GcsBucket]:
+    """One for each way of writes, not made yet."""
+    return {writes: GcsBucket(cluster, namespace, writes) for writes in _WRITES}
+
+
+def _site_of_both(
+    root: Path,
+    namespace: Namespace,
+    cluster: NodeCluster,
+    buckets: Mapping[str, GcsBucket],
+    proxy: ReverseProxy | None = None,
+) -> NodeSite:
+    """A site whose Models are written directly, and whose Datasets are staged."""
+    options = [_endpoint(proxy)] if proxy is not None else []
+    sections = {
+        writes: {"url": bucket.url, "writes": writes, "sync": "2s", "mountOptions": options}
+        for writes, bucket in buckets.items()
+    }
+    site = fuse_site(root, namespace, cluster, sections["direct"])
+    site.configure(
+        buckets={"datasets": sections["staged"]},
+        kubernetes={"templates": {kind: brisk_template() for kind in ("load", "train")}},
+    )
+    return site
+
+
+def _write_both(site: NodeSite, code: str) -> None:
+    """Push a Model ``direct`` and a Dataset ``staged``, which run this Python."""
+    program(site, "direct", code)
+    source = {"image": {"ref": site.cluster.images["python"]}}
+    spec = {"source": source, "load": {"command": ["python3", "-c", code]}}
+    manifest = {"kind": "Dataset", "metadata": {"name": "staged"}, "spec": spec}
+    site.write("staged.yaml", json.dumps(manifest))
+    site.push()
+
+
+def _fail_both(site: NodeSite) -> None:
+    for name in _WRITES:
+        until(partial(failure, site, name), what=f"{name} to fail")
+        assert failure(site, name) == "Infrastructure"
+
+
+def _recover_both(site: NodeSite) -> None:
+    for name in _WRITES:
+        history = site.ready(name)["history"]
+        assert {entry.get("reason") for entry in history} == {"BucketFailed", None}
+
+
+def _answer(code: int) -> Answer:
+    body = json.dumps({"error": {"code": code, "message": f"an answer of {code}"}}).encode()
+    return code, {"Content-Type": "application/json"}, body
+
+
+def _proxy(
+    cluster: NodeCluster, instead: Callable[[str, str], Answer | None]
+) -> AbstractContextManager[ReverseProxy]:
+    """A way to the store on which ``instead`` may answer."""
+    behind = urlsplit(cluster.gcs).netloc
+    return closing(ReverseProxy(behind, instead, cluster.address, behind))
+
+
+def _endpoint(proxy: ReverseProxy) -> str:
+    return f"custom-endpoint={proxy.endpoint}/storage/v1/"

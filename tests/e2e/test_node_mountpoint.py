@@ -17,16 +17,21 @@ from tests.cluster.fixtures import Namespace
 from tests.cluster.mountpoint import ACCOUNT
 from tests.e2e.fuse_buckets import (
     BASE,
+    ENDLESS,
+    end_commands,
     failure,
     fuse_site,
     kill_all,
     lose_its_mount,
+    saved,
     train_and_finetune,
 )
 from tests.e2e.node_site import NodeSite, daemon, program, until
+from tests.e2e.store_proxy import store_proxy
 
 _READ = ("s3:GetObject", "s3:ListBucket")
 _ALL = "s3:*"
+_REFUSALS = 3
 #: It opens neither a bucket nor an object.
 _NONE = "s3:GetBucketTagging"
 
@@ -73,9 +78,12 @@ def _site(
     namespace: Namespace,
     cluster: NodeCluster,
     bucket: S3Bucket,
+    *,
+    endpoint: str | None = None,
     **more: Any,
 ) -> NodeSite:
-    options = ["region us-east-1", f"endpoint-url {cluster.s3.endpoint}", "force-path-style"]
+    endpoint = endpoint or cluster.s3.endpoint
+    options = ["region us-east-1", f"endpoint-url {endpoint}", "force-path-style"]
     section = {"url": bucket.url, "mountOptions": options, **more}
     return fuse_site(root, namespace, cluster, section)
 
@@ -116,6 +124,31 @@ def test_a_training_waits_for_the_right_to_write(
         bucket.allow(_ALL)
         status = site.ready("m")
     assert {entry.get("reason") for entry in status["history"]} == {"BucketFailed", None}
+
+
+def test_a_store_that_is_busy_in_the_middle_costs_no_attempt(
+    tmp_path: Path, mountpoint_namespace: Namespace, mountpoint_cluster: NodeCluster
+) -> None:
+    bucket = S3Bucket(mountpoint_cluster, mountpoint_namespace)
+    bucket.make()
+
+    def allowed(_path: str) -> bool:
+        return len(proxy.refused) >= _REFUSALS or not saved(bucket, staged=True)
+
+    s3, address = mountpoint_cluster.s3, mountpoint_cluster.address
+    with store_proxy(s3, address, allowed, lambda _: 503) as proxy:
+        site = _site(
+            tmp_path, mountpoint_namespace, mountpoint_cluster, bucket,
+            endpoint=proxy.endpoint, sync="2s",
+        )  # fmt: skip
+        program(site, "m", ENDLESS)
+        site.push()
+        with daemon(site):
+            until(lambda: len(proxy.refused) >= _REFUSALS, what="refusals")
+            end_commands(site)
+            status = site.ready("m")
+    assert status["tasks"][0]["attempts"] == 1
+    assert bucket.text(f"{status['artifact']['url']}weights") == "of attempt 1"
 
 
 @pytest.mark.parametrize("lacking", ["bucket", "right"])

@@ -58,6 +58,11 @@ class Troubles:
         return name.startswith("kill-") or not self.began[name].is_set()
 
 
+def refusal(path: str) -> int:
+    """Busy in the middle of a training, and denied at its end."""
+    return 503 if "/refuse-middle/" in path else 403
+
+
 def kill_mounts(pod: Any) -> bool:
     """Kill every rclone of a pod; whether there was one."""
     killed = False
@@ -135,7 +140,8 @@ def test_what_is_not_safe_in_the_store_is_not_called_finished(
     tmp_path: Path, node_namespace: Namespace, node_cluster: NodeCluster
 ) -> None:
     troubles = Troubles()
-    with store_proxy(node_cluster.s3, node_cluster.address, troubles.allowed) as proxy:
+    s3, address = node_cluster.s3, node_cluster.address
+    with store_proxy(s3, address, troubles.allowed, refusal) as proxy:
         scene = Scene(tmp_path, node_namespace, node_cluster, proxy.endpoint)
         site = scene.site
         scene.push()

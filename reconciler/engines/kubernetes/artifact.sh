@@ -68,7 +68,8 @@ compare() { # DIRECTORY KEY sizes|digests: its files with its marker; `found` is
     # Else `wrong` says in a few words what is.
     : >"$work/why"
     list_files "$1" >"$work/files" || {
-        wrong=$(cat "$work/why") wrong=${wrong:-its files cannot be read}
+        wrong=$(cat "$work/why")
+        [ -n "$wrong" ] || unread="its files are not listed"
         return 1
     }
     found=$(awk -v mode=marker -v file="$1/completed.json" -v list="$work/files" -v key="$2" \
@@ -84,12 +85,21 @@ compare() { # DIRECTORY KEY sizes|digests: its files with its marker; `found` is
     [ "$reaped" != 0 ] || return 0
     wrong=$(grep -v ': OK$' "$work/compared" | head -n 1)
     wrong="the content of a file is not as in completed.json: ${wrong#./}"
+    unread=$(grep "^sha256sum: can't " "$work/compared" | refusal)
     return 1
 }
+refusal() { # of lines of errors. What a store will not show is not lost: it would be made again
+    grep -v -m 1 'No such file\|s a directory'
+}
+check_readable() { # DIRECTORY NAME
+    unread=${unread:-$(cp "$1/completed.json" /dev/null 2>&1 | refusal)}
+    [ -z "$unread" ] || fail "the $2 cannot be read: $unread"
+}
 find_marker() { # the artifact is complete: end at once
+    how=$(verified artifact) unread=''
+    check_readable "$artifact" artifact
     [ -f "$artifact/completed.json" ] || return 0
-    how=$(verified artifact)
-    compare "$artifact" "$RECONCILER_KEY" "${how:-sizes}" || return 0
+    compare "$artifact" "$RECONCILER_KEY" "${how:-sizes}" || { check_readable "$artifact" artifact && return; }
     read_found
     leave 0 "" "" "the artifact is complete; the command is not started"
 }

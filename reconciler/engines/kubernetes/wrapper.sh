@@ -144,9 +144,10 @@ await() { # FILE: until another rank has written it; the kubelet's deadline or S
 check_inputs() { # what tasks made is read only if it is complete: NAME=KEY:DIRECTORY, a word each
     for input in ${RECONCILER_INPUTS:-}; do
         lost=${input%%=*} place=${input#*:} key=${input#*=} key=${key%%:*}
-        how=$(verified "$lost") wrong="it has no completed.json of $key"
+        how=$(verified "$lost") unread='' wrong="it has no completed.json of $key"
         grep -q -m 1 "^ *\"key\": \"$key\",\{0,1\}$" "$place/completed.json" 2>/dev/null &&
             { [ -z "$how" ] || compare "$place" "$key" "$how"; } && continue
+        check_readable "$place" "$lost"
         leave "$infrastructure" infrastructure ArtifactLost "the $lost is gone or damaged: $wrong"
     done
     lost=''

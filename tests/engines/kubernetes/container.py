@@ -63,13 +63,17 @@ class Ended:
 
 @dataclass
 class Container:
-    """One pod's container: its own /.reconciler, and a bucket that outlives it."""
+    """One pod's container: its own /.reconciler, and a bucket that outlives it.
+
+    ``under`` is a command that starts the wrapper, with what it is to lack.
+    """
 
     place: Path
     bucket: Path
     stage: Path | None = None
     env: dict[str, str] = field(default_factory=dict)
     steer: dict[str, object] = field(default_factory=dict)
+    under: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         self.home = self.place / "reconciler"
@@ -111,7 +115,16 @@ class Container:
         output = self.place / "output"
         with output.open("wb") as sink:
             process = subprocess.Popen(
-                [UNSHARE, "--pid", "--fork", "--mount-proc", "--kill-child", "--", *argv],
+                [
+                    UNSHARE,
+                    "--pid",
+                    "--fork",
+                    "--mount-proc",
+                    "--kill-child",
+                    "--",
+                    *self.under,
+                    *argv,
+                ],
                 cwd=self.workdir,
                 env=self.variables(),
                 stdin=subprocess.DEVNULL,

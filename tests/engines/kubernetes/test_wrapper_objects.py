@@ -1,9 +1,20 @@
-"""Directories that are no file system's."""
+"""Directories that are no file system's, and what cannot be read of them."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+import pytest
+
 from reconciler.engines.kubernetes.buckets.registry import DRIVERS
+from reconciler.engines.kubernetes.wrapper import INFRASTRUCTURE_EXIT
+from reconciler.reasons import ReasonCode
+from reconciler.types import Verify
 from tests.engines.kubernetes.conftest import MakeContainer
+from tests.engines.kubernetes.container import KEY, write_tree
+from tests.engines.kubernetes.test_artifact_collection import BOUNDED
+from tests.engines.kubernetes.test_wrapper import complete
 
 LACKS = DRIVERS["gcsfuse"].lacks
 LINKS = (
@@ -48,3 +59,34 @@ def test_a_marker_that_cannot_be_renamed_is_written_in_place(pod: MakeContainer)
         "logs",
         "w",
     ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user's files need root to be written here")
+@pytest.mark.parametrize(
+    ("verify", "name"),
+    [(None, "completed.json"), (Verify.SIZES, "folder"), (Verify.DIGESTS, "w")],
+)
+@pytest.mark.parametrize("own", [False, True], ids=["input", "own"])
+def test_what_a_store_does_not_let_be_read_is_not_called_lost(
+    pod: MakeContainer, tmp_path: Path, verify: Verify | None, name: str, *, own: bool
+) -> None:
+    place = pod().bucket if own else tmp_path / "base"
+    write_tree(place, {"w": b"1", "folder/w": b"1"})
+    complete(place, KEY)
+    which = "artifact" if own else "base"
+    container = pod(
+        inputs=[] if own else [f"base={KEY}:{place}"],
+        verify={which: verify} if verify else {},
+    )
+    container.under = BOUNDED
+    (place / name).chmod(0)
+    os.chown(place / name, 1, 1)
+    ended = container.sh("echo ran it")
+    assert (ended.code, b"ran it" in ended.output) == (INFRASTRUCTURE_EXIT, False)
+    assert ended.termination.reason is ReasonCode.BUCKET_FAILED, ended
+    assert f"the {which} cannot be read: " in ended.termination.message
+    assert (place / "completed.json").exists()
+    os.chown(place / name, 0, 0)
+    (place / name).chmod(0o755)
+    ended = container.sh("echo ran it")
+    assert (ended.code, b"ran it" in ended.output) == (0, not own)
