@@ -61,6 +61,8 @@ def test_a_trainer_of_transformers_goes_on_from_its_checkpoint_in_another_pod(
         until(lambda: site.phases() == {"tiny-gpt": "Ready"}, what="its end", patience=PATIENCE)
     status = site.statuses()["tiny-gpt"]
     assert status["artifact"]["metrics"]["eval_loss"] < 3
+    printed = [log.read_text() for log in tmp_path.glob("bucket/**/logs/attempt-1.log")]
+    assert any("HF_TOKEN is set" in text for text in printed)
     artifact = Path(status["artifact"]["url"].removeprefix("file://"))
     log = (artifact / "logs" / "attempt-2.log").read_text()
     assert "attempt 2 goes on from checkpoint-" in log

@@ -45,6 +45,7 @@ def test_a_trainer_of_transformers_reports_and_goes_on_from_its_checkpoint(tmp_p
         until(lambda: site.phases() == {"tiny-gpt": "Ready"}, what="its end", patience=PATIENCE)
     status = site.statuses()["tiny-gpt"]
     assert status["artifact"]["metrics"]["eval_loss"] < 3
+    assert "HF_TOKEN is set" in site.call("logs", "tiny-gpt", "--task", "load").stdout
     artifact = site.artifact("tiny-gpt")
     log = (artifact / "logs" / "attempt-2.log").read_text()
     assert "attempt 2 goes on from checkpoint-" in log

@@ -13,10 +13,10 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples-repo"
 
 
 @cache
-def collection() -> Collection:
-    """Every YAML file of the repository that is not hidden, with its configuration among them."""
-    files = [file for file in EXAMPLES.rglob("*.yaml") if file.is_file()]
-    return collect([read_file(str(f.relative_to(EXAMPLES)), f.read_bytes()) for f in files])
+def collection(folder: Path = EXAMPLES) -> Collection:
+    """Every YAML file of a repository that is not hidden, with its configuration among them."""
+    files = [file for file in folder.rglob("*.yaml") if file.is_file()]
+    return collect([read_file(str(f.relative_to(folder)), f.read_bytes()) for f in files])
 
 
 def manifests() -> dict[str, ManifestDocument]:

@@ -27,4 +27,5 @@ config = GPT2Config(
 model = GPT2LMHeadModel(config)
 model.save_pretrained(model_dir)
 tokenizer.save_pretrained(model_dir)
-print(f"a random model of {model.num_parameters():,} parameters")
+token = "is set" if os.environ.get("HF_TOKEN") else "is not set"
+print(f"a random model of {model.num_parameters():,} parameters; HF_TOKEN {token}")
