@@ -15,7 +15,7 @@ from tests import processes
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
 from tests.cluster.ports import free
-from tests.e2e.node_site import NodeSite, daemon, until
+from tests.e2e.node_site import NodeSite, daemon, program, until
 from tests.e2e.rclone_bucket import rclone_bucket
 from tests.e2e.site import git
 
@@ -98,6 +98,39 @@ def test_logs_come_from_the_pod_and_then_from_the_object_store(
         assert "credentials are taken from AWS_*" in refused.stderr
 
 
+#: Two ranks, the second of which ends when a branch named ``go`` is pushed.
+RANKS = """\
+import json, os, time, urllib.request
+rank = os.environ["NODE_RANK"]
+print("rank", rank, "begins", flush=True)
+refs = json.load(open(os.environ["PARAMS_FILE"]))["refs"]
+while rank == "1" and b"refs/heads/go" not in urllib.request.urlopen(refs).read():
+    time.sleep(0.5)
+print("rank", rank, "ends", flush=True)
+"""
+
+
+@pytest.mark.timeout(900)
+def test_the_log_of_one_of_two_ranks_is_followed(node_site: NodeSite, tmp_path: Path) -> None:
+    site = node_site
+    refs = f"{site.forge.url('manifests.git')}/info/refs?service=git-upload-pack"
+    program(site, "m", RANKS, params={"refs": refs}, resources={"nodes": 2})
+    site.push()
+    files = {rank: tmp_path / f"rank-{rank}" for rank in (0, 1)}
+    with daemon(site):
+        until(lambda: "m" in site.statuses(), what="the first status")
+        followers = {rank: follow(site, file, "--rank", str(rank)) for rank, file in files.items()}
+        until(lambda: "rank 1 begins" in files[1].read_text(), what="what rank 1 prints meanwhile")
+        assert "rank 1 ends" not in files[1].read_text()
+        git(site.work, "push", "--quiet", "origin", "HEAD:refs/heads/go")
+        site.ready("m")
+        for rank, follower in followers.items():
+            assert follower.wait(90) == 0
+            lines = files[rank].read_text().splitlines()
+            printed = [line for line in lines if line.startswith("rank ")]
+            assert printed == [f"rank {rank} begins", f"rank {rank} ends"]
+
+
 def training(site: NodeSite) -> dict[str, Any]:
     """The training of the status of m."""
     return next(task for task in site.statuses()["m"]["tasks"] if task["task"] == "train")
@@ -107,11 +140,11 @@ def logs(site: NodeSite, *options: str, key: str | None = None) -> subprocess.Co
     return run(site, "logs", "m", *options, key=key)
 
 
-def follow(site: NodeSite, out: Path) -> subprocess.Popen[bytes]:
+def follow(site: NodeSite, out: Path, *options: str) -> subprocess.Popen[bytes]:
     """`logs -f` in the background; both of its outputs go to a file."""
     with out.open("wb") as file:
         return subprocess.Popen(
-            site.command("logs", "-f", "m", "--task", "train", "--tail", "0"),
+            site.command("logs", "-f", "m", "--task", "train", "--tail", "0", *options),
             cwd=site.root,
             stdout=file,
             stderr=subprocess.STDOUT,
