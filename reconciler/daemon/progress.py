@@ -20,10 +20,13 @@ def progress_of_runs(
 ) -> tuple[ProgressReader, Reports | None]:
     """Return the reader of progress, and the handlers of reports by HTTP.
 
-    A replica that stands by takes no report: it knows of no run.
+    Curves that are kept are read from beside their logs on both engines. A replica that stands
+    by takes no report: it knows of no run.
     """
+    local = LocalProgress(setup.root, local_buckets(setup))
     if setup.config.engine == "local":
-        return LocalProgress(setup.root, local_buckets(setup)), None
+        return local, None
+    from reconciler.daemon.kept_curves import KeptCurves  # noqa: PLC0415
     from reconciler.daemon.leader import reported_progress  # noqa: PLC0415 -- takes a second
 
     def attempt(name: str) -> int | None:
@@ -32,6 +35,7 @@ def progress_of_runs(
         return run.attempts if run is not None and run.live else None
 
     store = reported_progress(attempt)
+    reader = KeptCurves(store, local, setup.own_cluster.buckets)
     if setup.config.server.progress is None:
-        return store, None
-    return store, Reports(store=store, key=setup.report_key)
+        return reader, None
+    return reader, Reports(store=store, key=setup.report_key)

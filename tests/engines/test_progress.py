@@ -16,6 +16,7 @@ from reconciler.engine import (
     Curves,
     Progress,
     Report,
+    continued_curves,
     read_curves,
     read_report,
 )
@@ -139,6 +140,31 @@ def test_points_are_thinned_evenly_over_the_attempt(count: int) -> None:
     gaps = {b.seconds - a.seconds for a, b in itertools.pairwise(points)}
     assert len(gaps) <= 1
     assert points[-1].seconds > count - 1 - max(gaps, default=1)
+
+
+@pytest.mark.parametrize("before", [10, 300, 20_000])
+@pytest.mark.parametrize("after", [10, 20_000])
+def test_curves_that_are_continued_stay_as_dense(before: int, after: int) -> None:
+    kept, later = Curves(), Curves()
+    for number in range(before):
+        kept.add(Report(metrics={"loss": number}), number)
+    for number in range(before, before + 5):
+        later.add(Report(metrics={"loss": number}), number)
+    found = continued_curves((line.encode() for line in kept.lines()), later)
+    for number in range(before + 5, before + after):
+        found.add(Report(metrics={"loss": number}), number)
+    (points,) = found.metrics.values()
+    assert len(points) <= MOST_POINTS
+    assert points[0].value == 0
+    gaps = [b.seconds - a.seconds for a, b in itertools.pairwise(points)]
+    assert max(gaps) <= 5 * min(gaps)
+    assert points[-1].seconds > before + after - 1 - max(gaps)
+
+
+def test_curves_of_another_version_are_not_continued() -> None:
+    later = Curves()
+    later.add(Report(metrics={"loss": 1}), 1)
+    assert continued_curves([b'{"version": 9}\n'], later) is later
 
 
 def test_a_rare_metric_is_not_thinned_with_a_frequent_one() -> None:

@@ -6,6 +6,8 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from io import BytesIO
 from typing import Any
 
 import aiohttp
@@ -16,6 +18,7 @@ from reconciler.engines.kubernetes import ReportedProgress
 from reconciler.metrics import Metrics
 from reconciler.types import TaskKind
 from reconciler.web import Reports, Served, serve
+from reconciler.web.reports import LONGEST_KEPT
 from tests.planner.world import model
 
 KEY = b"a key of this test alone"
@@ -50,7 +53,9 @@ async def served(store: ReportedProgress, key: bytes = KEY) -> AsyncIterator[str
         yield f"http://{bound}/progress/"
 
 
-async def ask(url: str, token: str, body: bytes | None = None, **headers: str) -> tuple[int, str]:
+async def ask(
+    url: str, token: str, body: bytes | BytesIO | None = None, /, **headers: str
+) -> tuple[int, str]:
     sent = {"Authorization": f"Bearer {token}", **headers}
     async with (
         aiohttp.ClientSession() as session,
@@ -115,6 +120,47 @@ async def test_the_wrapper_gets_the_curves_and_the_age_of_the_last_report() -> N
     assert [(p.seconds, p.value) for p in curves.metrics["loss"]] == [(0, 0), (10, 1), (20, 2)]
 
 
+async def test_a_daemon_that_begins_anew_gets_the_curves_from_the_wrapper() -> None:
+    clock, token = Time(), report_token(KEY, RUN)
+    kept = ""
+    for begin in (0, 100):  # each daemon hears two reports, ten seconds apart
+        async with served(store_of(RUN, clock=clock)) as base:
+            for number in (begin, begin + 1):
+                clock.now += 10
+                await ask(base + RUN, token, status(metrics=[{"name": "loss", "value": number}]))
+            headers = {"X-Reconciler-Seconds": f"{clock.now - 100:.0f}"}
+            match = {**headers, "If-Match": '"kept"'}
+            if kept:
+                assert (await ask(base + RUN, token, None, **match))[0] == 412
+                curves = {**headers, "Content-Type": "application/jsonl"}
+                for _ in range(2):  # an answer may be lost on its way
+                    code, kept = await ask(base + RUN, token, kept.encode(), **curves)
+                    assert code == 200
+            else:
+                _, kept = await ask(base + RUN, token, None, **headers)
+            assert await ask(base + RUN, token, None, **match) == (200, kept)
+    found = read_curves(kept.encode().splitlines())
+    assert found is not None
+    points = [(p.seconds, p.value) for p in found.metrics["loss"]]
+    assert points == [(10, 0), (20, 1), (30, 100), (40, 101)]
+
+
+async def test_what_is_handed_back_is_bounded_and_read_with_care() -> None:
+    store, token = store_of(RUN), report_token(KEY, RUN)
+    curves = {"Content-Type": "application/jsonl", "X-Reconciler-Seconds": "-1"}
+    store.take(RUN, status(metrics=[{"name": "loss", "value": 1}]))
+    async with served(store) as base:
+        assert (await ask(base + RUN, "wrong", b"", **curves))[0] == 401
+        assert (await ask(base + RUN, token, BytesIO(b" " * (LONGEST_KEPT + 1)), **curves))[
+            0
+        ] == 413
+        code, text = await ask(base + RUN, token, b"\xff\n{}\n", **curves)
+    assert code == 200
+    found = read_curves(text.encode().splitlines())
+    assert found is not None
+    assert [p.value for p in found.metrics["loss"]] == [1]
+
+
 def test_an_unusable_report_is_no_sign_of_life() -> None:
     store = store_of(RUN)
     store.take(RUN, b"{")
@@ -148,9 +194,10 @@ def test_memory_is_bounded_by_points_and_silent_runs_are_forgotten(most: int) ->
 
 
 def test_the_page_has_the_curves_of_the_newest_attempt_alone() -> None:
-    store = store_of(RUN)
+    store = ReportedProgress({RUN: 2}.get, clock=Time())
     store.take(RUN, status(metrics=[{"name": "loss", "value": 1}]))
     log = LogOf(object=model("m"), task=TaskKind.TRAIN, run=RUN)
     assert asyncio.run(store.curves(log)) is not None
+    assert asyncio.run(store.curves(replace(log, attempt=2))) is not None
     earlier = LogOf(object=model("m"), task=TaskKind.TRAIN, run=RUN, attempt=1)
     assert asyncio.run(store.curves(earlier)) is None

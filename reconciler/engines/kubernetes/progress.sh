@@ -11,7 +11,7 @@ watcher=''
 
 daemon() { # [OPTION ...]: a request about this run's reports; its answer
     timeout 10 wget -q -Y off -O - --header "Authorization: Bearer $(head -c 1000 "$RECONCILER_TOKEN")" \
-        "$@" "$reports"
+        --header "X-Reconciler-Seconds: $((($(clock) - begun) / 100))" "$@" "$reports"
 }
 reported_file() { stat -c '%i %y %s' "$progress" 2>/dev/null; }
 signs_of_life() { # what changes whenever the command prints, or replaces PROGRESS_FILE
@@ -25,9 +25,10 @@ start_watch() {
     watcher=$!
 }
 watch() {
-    seen=$(signs_of_life) alive=$(clock)
+    seen=$(signs_of_life) alive=$(clock) kept=$alive
     while sleep "${RECONCILER_WATCH:-1}"; do
         post
+        [ $(($(clock) - kept)) -lt $((${RECONCILER_CURVES:-60} * 100)) ] || { keep_curves && kept=$(clock); }
         now=$(signs_of_life)
         [ "$now" = "$seen" ] || { seen=$now alive=$(clock); }
         [ -n "$stall" ] && [ $(($(clock) - alive)) -ge $((stall * 100)) ] && ! reported || continue
@@ -58,8 +59,12 @@ stop_watch() {
     reap "$watcher"
     post
 } >/dev/null 2>&1
-keep_curves() { # beside the log, as the daemon has thinned them
+keep_curves() { # beside the log, as the daemon has thinned them: a pod that is killed has left them but for a minute
     [ -n "$reports" ] && [ "$rank" = 0 ] || return 0
-    daemon >"$work/curves" 2>/dev/null && [ -s "$work/curves" ] || return 0
-    cat "$work/curves" >"$artifact/logs/progress-$attempt.jsonl" || :
-}
+    if [ -s "$work/curves" ]; then # a daemon that is another one by now gets them first
+        daemon --header 'If-Match: "kept"' >"$work/newer" ||
+            daemon --header 'Content-Type: application/jsonl' --post-file "$work/curves" >"$work/newer"
+    else daemon >"$work/newer"; fi && [ -s "$work/newer" ] && mv "$work/newer" "$work/curves"
+    [ ! -s "$work/curves" ] || cat "$work/curves" >"$artifact/logs/progress-$attempt.jsonl"
+    return 0
+} 2>/dev/null

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import pytest
 
 from reconciler.engine import ReportServer, read_curves, report_token
 from reconciler.engines.kubernetes import ReportedProgress
@@ -15,6 +18,8 @@ from reconciler.engines.kubernetes.termination import TerminationState
 from reconciler.metrics import Metrics
 from reconciler.reasons import ReasonCode
 from reconciler.web import Reports, Served, serve
+from tests.cluster.ports import free
+from tests.e2e.site import until
 from tests.engines.kubernetes.conftest import MakeContainer
 from tests.engines.kubernetes.container import Container
 from tests.patience import PATIENCE, longer
@@ -26,7 +31,7 @@ REPORT = f'{WRITE}; mv "$PROGRESS_FILE.new" "$PROGRESS_FILE"'
 
 
 @contextmanager
-def daemon(store: ReportedProgress) -> Iterator[str]:
+def daemon(store: ReportedProgress, at: str = "127.0.0.1:0") -> Iterator[str]:
     """The daemon's server, in a thread of its own."""
     loop, end = asyncio.new_event_loop(), asyncio.Event()
     urls: list[str] = []
@@ -40,7 +45,7 @@ def daemon(store: ReportedProgress) -> Iterator[str]:
             branches=("main",),
             reports=Reports(store=store, key=lambda: KEY),
         )
-        async with serve("127.0.0.1:0", found) as address:
+        async with serve(at, found) as address:
             urls.append(f"http://{address}/progress/{RUN}")
             bound.set()
             await end.wait()
@@ -60,7 +65,9 @@ def container_of(pod: MakeContainer, folder: Path, url: str, **steer: object) ->
     token = folder / "token"
     token.write_text(report_token(KEY, RUN))
     reports = ReportServer(url=url, token=str(token))
-    container = pod(reports=reports, env={"RECONCILER_WATCH": "0.1"}, **steer)
+    container = pod(
+        reports=reports, env={"RECONCILER_WATCH": "0.1", "RECONCILER_CURVES": "0"}, **steer
+    )
     container.env["PROGRESS_FILE"] = str(container.home / "progress/progress.json")
     return container
 
@@ -79,6 +86,48 @@ def test_the_file_is_reported_and_the_curves_are_kept(pod: MakeContainer, tmp_pa
     assert curves is not None
     assert curves.metrics["n"][-1].value == 3
     assert not [f.path for f in container.marker().files if f.path.startswith("logs")]
+
+
+def values(file: Path) -> list[float]:
+    """The values of the metric that was kept; none without a file."""
+    if not file.exists():
+        return []
+    curves = read_curves(file.read_bytes().splitlines(keepends=True))
+    return [point.value for point in curves.metrics.get("n", ())] if curves is not None else []
+
+
+@pytest.mark.parametrize("staged", [False, True])
+def test_a_pod_that_is_killed_has_left_its_curves(
+    pod: MakeContainer, tmp_path: Path, staged: bool
+) -> None:
+    file = tmp_path / "bucket/key/logs/progress-1.jsonl"
+    with daemon(ReportedProgress({RUN: 1}.get)) as url:
+        container = container_of(pod, tmp_path, url, staged=staged)
+        with container.shell(f"n=7; {REPORT}; exec sleep 1000") as running:
+            until(lambda: values(file) == [7], what="the curves")
+            running.signal(signal.SIGKILL)
+            running.process.wait(PATIENCE)
+    assert values(file) == [7]
+    assert not (container.bucket / "completed.json").exists()
+
+
+def test_a_daemon_that_is_started_anew_goes_on_with_the_curves(
+    pod: MakeContainer, tmp_path: Path
+) -> None:
+    file = tmp_path / "bucket/key/logs/progress-1.jsonl"
+    port = free(1)[0]
+    address = f"127.0.0.1:{port}"
+    gate = tmp_path / "gate"
+    container = container_of(pod, tmp_path, f"http://{address}/progress/{RUN}")
+    script = f"n=1; {REPORT}; until [ -e {gate} ]; do sleep 0.1; done; n=2; {REPORT}; exec sleep 2"
+    with container.shell(script) as running:
+        with daemon(ReportedProgress({RUN: 1}.get), address):
+            until(lambda: values(file) == [1], what="the curves of the first daemon")
+        gate.touch()
+        with daemon(ReportedProgress({RUN: 1}.get), address):
+            ended = running.wait()
+    assert (ended.code, ended.termination.state) == (0, TerminationState.COMPLETE), ended
+    assert values(file) == [1, 2]
 
 
 def test_a_daemon_that_is_not_there_is_no_error(pod: MakeContainer, tmp_path: Path) -> None:
