@@ -18,7 +18,7 @@ from rich.text import Text
 
 from reconciler.backoff import jittered
 from reconciler.cli.options import config_option, format_option, load_if_there
-from reconciler.cli.progress import local_progress
+from reconciler.cli.progress import known_progress
 from reconciler.cli.promotions import served_table
 from reconciler.cli.recorded_state import RecordedState, StateReader, note_refused
 from reconciler.cli.select import (
@@ -103,12 +103,12 @@ def status(
     its end. A shared build counts in the first object alone.
 
     A run of the local engine on this machine is shown with the percentage and the remaining time
-    that it reports.
+    that it reports. So is one of a cluster for users who may read the Lease of its daemon.
     """
     order = _order(sort, history=history)
     setup = load_if_there(config_file)
     reader = StateReader(setup, Path())
-    latest = local_progress(setup)
+    latest = known_progress(setup)
     wanted = read_labels(labels)
 
     everything: list[ObjectStatus] = []

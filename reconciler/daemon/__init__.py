@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reconciler.daemon.leader import (
         cluster_runs,
         followed_pod_logs,
+        noted_progress,
         pod_logs,
         restore_by_job,
     )
@@ -32,6 +33,7 @@ __all__ = [
     "cluster_runs",
     "configure_logging",
     "followed_pod_logs",
+    "noted_progress",
     "pod_logs",
     "restore_by_job",
     "run_daemon",
@@ -48,6 +50,7 @@ _MODULE_OF = {
     "cluster_runs": "leader",
     "configure_logging": "logging",
     "followed_pod_logs": "leader",
+    "noted_progress": "leader",
     "pod_logs": "leader",
     "restore_by_job": "leader",
     "run_daemon": "app",

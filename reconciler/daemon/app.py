@@ -110,7 +110,7 @@ async def run_daemon(
     shows the result.
     """
     replica = Replica()
-    progress, reports = progress_of_runs(setup, lambda: replica.daemon)
+    progress, reports, note = progress_of_runs(setup, lambda: replica.daemon)
     metrics = Metrics(objects=setup.config.server.metrics_objects, latest=progress.latest)
     cache = PageCache()
 
@@ -165,7 +165,7 @@ async def run_daemon(
             # A leader that was killed is given up after its lease.
             lease = setup.config.kubernetes.lease
             patience = max(once.seconds, 2 * lease) if once is not None else None
-            await while_leading(setup, stop, work, metrics.asked, patience=patience)
+            await while_leading(setup, stop, work, metrics.asked, note=note, patience=patience)
         else:
             await work(WritePermission(), stop)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from reconciler.engine import (
     EngineError,
     OrderKind,
     OrderResult,
+    Progress,
     Wanted,
 )
 from reconciler.engines.kubernetes import (
@@ -33,6 +35,8 @@ from reconciler.engines.kubernetes import (
     Leadership,
     PodLogs,
     ReportedProgress,
+    leader_note,
+    read_note,
     render,
     render_collection,
     render_inventory,
@@ -41,6 +45,9 @@ from reconciler.engines.kubernetes import (
 from reconciler.types import Location, Problem
 
 log = structlog.get_logger(__name__)
+
+#: The namespace in the URL of a Service.
+_SERVICE = re.compile(r"https?://[a-z0-9-]+\.([a-z0-9-]+)\.svc[.:/]", re.ASCII)
 
 
 async def kubernetes_engine(
@@ -109,6 +116,26 @@ def reported_progress(attempt: Callable[[str], int | None]) -> ReportedProgress:
     return ReportedProgress(attempt)
 
 
+async def noted_progress(setup: Setup) -> dict[str, Progress]:
+    """Return the progress of runs that the leader's Lease has.
+
+    The daemon's namespace is its pod's, which the URL of its Service has. Raises EngineError.
+    """
+    config = setup.config.kubernetes
+    section = setup.config.server.progress
+    service = _SERVICE.match(section.url) if section is not None else None
+    named = (setup.pod_namespace, service[1] if service is not None else None, config.namespace)
+    api = await Api.connect(context=config.context)
+    try:
+        for namespace in dict.fromkeys(filter(None, named)):
+            note = await leader_note(api, namespace, _lease_name(setup))
+            if note is not None:
+                return read_note(note)
+        return {}
+    finally:
+        await api.close()
+
+
 def followed_pod_logs(setup: Setup, lines: int) -> FollowedPodLogs:
     """The growing logs of runs there, from their last lines on.
 
@@ -124,14 +151,16 @@ async def while_leading(
     work: Callable[[WritePermission, asyncio.Event], Awaitable[bool]],
     asked: Asked,
     *,
+    note: Callable[[], str] = str,
     patience: float | None = None,
 ) -> None:
     """Work while leading, and campaign again after each lost lease, until ``stop``.
 
     ``work`` ends soon after its event is set, and returns whether it is finished for good.
-    ``patience`` is for how many seconds a campaign may last. Raises StillWaitingError.
+    ``note`` returns what the Lease says meanwhile. ``patience`` is for how many seconds a campaign
+    may last. Raises StillWaitingError.
     """
-    async with _candidate(setup, asked) as leadership:
+    async with _candidate(setup, asked, note) as leadership:
         while not stop.is_set():
             if not await run_until(stop, _campaign(leadership, patience)):
                 return
@@ -159,24 +188,31 @@ async def _campaign(leadership: Leadership, patience: float | None) -> None:
 
 
 @asynccontextmanager
-async def _candidate(setup: Setup, asked: Asked) -> AsyncIterator[Leadership]:
+async def _candidate(
+    setup: Setup, asked: Asked, note: Callable[[], str]
+) -> AsyncIterator[Leadership]:
     config = setup.config.kubernetes
     api = await Api.connect(context=config.context, asked=asked)
     name = os.environ.get("POD_NAME") or os.uname().nodename
     leadership = Leadership(
         api,
         namespace=setup.pod_namespace or config.namespace,
-        name=f"reconciler-{config.instance}",
+        name=_lease_name(setup),
         # A process that starts again under its pod's name is another candidate.
         holder=f"{name}-{secrets.token_hex(4)}",
         owner=_owner(setup),
         duration=config.lease,
+        note=note,
     )
     try:
         yield leadership
     finally:
         await leadership.release()
         await api.close()
+
+
+def _lease_name(setup: Setup) -> str:
+    return f"reconciler-{setup.config.kubernetes.instance}"
 
 
 def _owner(setup: Setup) -> str:

@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 
 def progress_of_runs(
     setup: Setup, current: Callable[[], Daemon | None]
-) -> tuple[ProgressReader, Reports | None]:
-    """Return the reader of progress, and the handlers of reports by HTTP.
+) -> tuple[ProgressReader, Reports | None, Callable[[], str]]:
+    """Return the reader of progress, report handlers, and the leader's note.
 
     Curves that are kept are read from beside their logs on both engines. A replica that stands
     by takes no report: it knows of no run.
     """
     local = LocalProgress(setup.root, local_buckets(setup))
     if setup.config.engine == "local":
-        return local, None
+        return local, None, str
     from reconciler.daemon.kept_curves import KeptCurves  # noqa: PLC0415
     from reconciler.daemon.leader import reported_progress  # noqa: PLC0415 -- takes a second
+    from reconciler.engines.kubernetes import write_note  # noqa: PLC0415
 
     def attempt(name: str) -> int | None:
         daemon = current()
@@ -37,5 +38,5 @@ def progress_of_runs(
     store = reported_progress(attempt)
     reader = KeptCurves(store, local, setup.own_cluster.buckets)
     if setup.config.server.progress is None:
-        return reader, None
-    return reader, Reports(store=store, key=setup.report_key)
+        return reader, None, str
+    return reader, Reports(store=store, key=setup.report_key), lambda: write_note(store.live())

@@ -20,9 +20,10 @@ from reconciler.engines.kubernetes.ended_runs import ClusterRun, ClusterRuns
 from reconciler.engines.kubernetes.engine import KubernetesEngine
 from reconciler.engines.kubernetes.inventory import render_inventory
 from reconciler.engines.kubernetes.job import dump, render
-from reconciler.engines.kubernetes.leader_election import Leadership
+from reconciler.engines.kubernetes.leader_election import Leadership, leader_note
 from reconciler.engines.kubernetes.logs import FollowedPodLogs, PodLogs
 from reconciler.engines.kubernetes.pod_parts import RenderError
+from reconciler.engines.kubernetes.progress_note import read_note, write_note
 from reconciler.engines.kubernetes.reported_progress import ReportedProgress
 
 __all__ = [
@@ -40,8 +41,11 @@ __all__ = [
     "ReportedProgress",
     "dump",
     "image_tag",
+    "leader_note",
+    "read_note",
     "render",
     "render_collection",
     "render_inventory",
     "render_listing",
+    "write_note",
 ]

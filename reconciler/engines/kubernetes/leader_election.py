@@ -12,6 +12,9 @@ The number of changes of hand (``leaseTransitions``) is the epoch; status commit
 Replicas share a Lease, and no other daemon may: two daemons of one instance that sync different
 things would each take the other's runs for ones that no manifest wants. So the Lease names its
 owner.
+
+Each renewal also carries a note of the leader, which costs no further request: the progress of runs
+for users who cannot reach the daemon.
 """
 
 from __future__ import annotations
@@ -48,6 +51,8 @@ RENEWALS = 5
 
 #: On the Lease: the cluster and the repository that its replicas sync.
 OWNER = f"{GROUP}/owner"
+#: On the Lease: the leader's note.
+NOTE = f"{GROUP}/progress"
 
 
 class OtherOwnerError(EngineError):
@@ -76,7 +81,8 @@ class Leadership:
 
     ``duration`` is in seconds, of at least one.
 
-    ``owner`` is the same for all replicas of a daemon, and for no other daemon.
+    ``owner`` is the same for all replicas of a daemon, and for no other daemon. ``note`` returns
+    that of the leader, at each renewal.
     """
 
     def __init__(
@@ -89,9 +95,11 @@ class Leadership:
         owner: str,
         duration: float,
         clock: Callable[[], float] = time.monotonic,
+        note: Callable[[], str] = str,
     ) -> None:
         self._api = api
         self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+        self._note = note
         self._namespace = namespace
         self._name = name
         self._holder = holder
@@ -269,10 +277,11 @@ class Leadership:
         return msgspec.json.decode(data, type=Lease)
 
     def _object(self, version: str | None, spec: LeaseSpec) -> dict[str, JSON]:
+        note = self._note() if spec.holder_identity else ""
         metadata: dict[str, JSON] = {
             "name": self._name,
             "namespace": self._namespace,
-            "annotations": {OWNER: self._owner},
+            "annotations": {OWNER: self._owner, **({NOTE: note} if note else {})},
         }
         if version is not None:
             metadata["resourceVersion"] = version
@@ -283,6 +292,15 @@ class Leadership:
             "metadata": metadata,
             "spec": built,
         }
+
+
+async def leader_note(api: Api, namespace: str, name: str) -> str | None:
+    """Return the leader's note; None without a Lease. Raises ApiError."""
+    try:
+        data = await api.get(f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{name}")
+    except NotFound:
+        return None
+    return msgspec.json.decode(data, type=Lease).metadata.annotations.get(NOTE, "")
 
 
 def _now() -> str:
