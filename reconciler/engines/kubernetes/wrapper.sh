@@ -168,6 +168,9 @@ unsuccessful() { # REASON MESSAGE
     done
     ! full || leave "$infrastructure" infrastructure DiskFull "the disk is full: $2"
     [ ! -e "$work/unlogged" ] || fail "the log could not be written any more: $2"
+    # A store that takes no object of ours took none of the command's.
+    [ -n "$stage" ] || ! lacks atomic-rename || cp /dev/null "$artifact/.reconciler-probe" 2>/dev/null ||
+        fail "the artifact's directory cannot be written any more: $2"
     exit=$code
     case $exit in 0 | "$infrastructure" | "$terminated") exit=1 ;; esac
     leave "$exit" command "$@"

@@ -12,7 +12,7 @@ from reconciler.engines.kubernetes.wrapper import INFRASTRUCTURE_EXIT
 from reconciler.reasons import ReasonCode
 from reconciler.types import Verify
 from tests.engines.kubernetes.conftest import MakeContainer
-from tests.engines.kubernetes.container import KEY, write_tree
+from tests.engines.kubernetes.container import BUSYBOX, KEY, write_tree
 from tests.engines.kubernetes.test_artifact_collection import BOUNDED
 from tests.engines.kubernetes.test_wrapper import complete
 
@@ -59,6 +59,19 @@ def test_a_marker_that_cannot_be_renamed_is_written_in_place(pod: MakeContainer)
         "logs",
         "w",
     ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user's folder needs root to be made here")
+@pytest.mark.parametrize("refuses", [False, True])
+def test_a_command_that_fails_where_its_store_takes_nothing_is_not_to_blame(
+    pod: MakeContainer, *, refuses: bool
+) -> None:
+    container = pod(lacks=LACKS)
+    container.under = BOUNDED
+    refuse = 'chown 1 "$MODEL_DIR"; chmod 500 "$MODEL_DIR";' if refuses else ""
+    ended = container.sh(f"{BUSYBOX} sh -c '{refuse} exit 3'")
+    reason = ReasonCode.BUCKET_FAILED if refuses else ReasonCode.COMMAND_FAILED
+    assert ended.termination.reason is reason, ended
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="another user's files need root to be written here")
