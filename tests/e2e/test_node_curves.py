@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
 from reconciler.engine import read_curves
+from tests import processes
 from tests.cluster.cluster import NodeCluster
 from tests.cluster.fixtures import Namespace
 from tests.e2e import cluster_site
@@ -77,6 +80,7 @@ def test_no_curve_is_lost_with_a_pod_a_command_or_a_daemon(
         first, before = min(kept(2)), max(kept(2))
         with cluster_site.daemon(site):
             until(lambda: max(kept(2)) > before, what="what comes after the daemon's restart")
+            until(lambda: "40%" in _table(site), what="the percentage in the table")
             assert _kill(node_cluster, node_namespace, wrapper=False)
             until(lambda: len(kept(3)) > 1, what="the curve of the third attempt")
             git(site.work, "push", "--quiet", "origin", "HEAD:refs/heads/go")
@@ -102,6 +106,11 @@ def _give_credentials(monkeypatch: pytest.MonkeyPatch, cluster: NodeCluster) -> 
     monkeypatch.setenv("AWS_REGION", "us-east-1")
 
 
+def _table(site: NodeSite) -> str:
+    environment = {**os.environ, **site.environment()}
+    return processes.run(site.command("status"), cwd=site.root, env=environment).stdout
+
+
 def _kill(cluster: NodeCluster, namespace: Namespace, *, wrapper: bool) -> bool:
     """Kill the wrapper in the namespace's pod, and so all of its container, or the command."""
     pods = {str(pod["metadata"]["uid"]) for pod in cluster.api.items(namespace.pods)}
@@ -109,10 +118,12 @@ def _kill(cluster: NodeCluster, namespace: Namespace, *, wrapper: bool) -> bool:
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
         if _TRAINING in words and ("/.reconciler/wrapper.sh" in words) == wrapper:
-            cgroup = Path(f"/proc/{process.pid}/cgroup").read_text()
-            if any(pod in cgroup for pod in pods):
-                process.kill()
-                killed = True
+            # What the wrapper starts meanwhile ends soon by itself.
+            with suppress(FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess):
+                cgroup = Path(f"/proc/{process.pid}/cgroup").read_text()
+                if any(pod in cgroup for pod in pods):
+                    process.kill()
+                    killed = True
     return killed
 
 

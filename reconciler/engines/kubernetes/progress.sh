@@ -1,17 +1,34 @@
 #!/bin/sh
-# shellcheck disable=SC2154,SC2034  # sourced by wrapper.sh, which defines and uses these
+# shellcheck disable=SC2154,SC2034,SC2015  # sourced by wrapper.sh, which defines and uses these
 # The part of wrapper.sh about progress: an attempt that stalls, and what it reports to the daemon.
 # A report goes from the command straight to the daemon, or as PROGRESS_FILE through this script.
 # It counts on rank 0 alone: the others may have nothing to say.
 
 progress=$home/progress/progress.json
 stall=${RECONCILER_STALL:-}
-reports=${RECONCILER_REPORTS:-}
+reports=${RECONCILER_REPORTS:-} ca=${RECONCILER_CA:-} checked=''
 watcher=''
 
-daemon() { # [OPTION ...]: a request about this run's reports; its answer
-    timeout 10 wget -q -Y off -O - --header "Authorization: Bearer $(head -c 1000 "$RECONCILER_TOKEN")" \
-        --header "X-Reconciler-Seconds: $((($(clock) - begun) / 100))" "$@" "$reports"
+daemon() { # [HEADER [FILE]]: a request about this run's reports, which posts the file; its answer
+    set -- "${1:-Accept: */*}" "Authorization: Bearer $(head -c 1000 "$RECONCILER_TOKEN")" \
+        "X-Reconciler-Seconds: $((($(clock) - begun) / 100))" "${2:-}"
+    case $checked in
+    '') timeout 10 wget -q -Y off -O - --header "$1" --header "$2" --header "$3" ${4:+--post-file "$4"} "$reports" ;;
+    */curl) "$checked" -sfm10 --noproxy '*' ${ca:+--cacert "$ca"} -H "$1" -H "$2" -H "$3" ${4:+--data-binary "@$4"} "$reports" ;;
+    *)
+        timeout 10 "$checked" -Ic 'import ssl,sys,urllib.request as u
+_,to,ca,f,*h=sys.argv
+to=u.Request(to,f and open(f,"rb").read() or None,dict(x.split(": ") for x in h))
+ca=u.HTTPSHandler(context=ssl.create_default_context(cafile=ca))
+print(u.build_opener(u.ProxyHandler({}),ca).open(to).read().decode(),end="")' "$reports" "$ca" "$4" "$1" "$2" "$3"
+        ;;
+    esac
+}
+find_client() { # one that checks certificates, as busybox does not: the token is for the daemon alone
+    case $reports in https:*) ;; *) return ;; esac
+    checked=$(PATH=$user_path && { command -v curl || command -v python3; }) && return
+    say "progress is not reported: the image has no curl or python3 for https"
+    reports=''
 }
 reported_file() { stat -c '%i %y %s' "$progress" 2>/dev/null; }
 signs_of_life() { # what changes whenever the command prints, or replaces PROGRESS_FILE
@@ -21,6 +38,7 @@ signs_of_life() { # what changes whenever the command prints, or replaces PROGRE
 } 2>/dev/null
 start_watch() {
     [ -n "$stall$reports" ] && [ "$rank" = 0 ] || return 0
+    find_client
     watch >/dev/null 2>&1 9>&- &
     watcher=$!
 }
@@ -44,11 +62,11 @@ post() { # PROGRESS_FILE, if it is another one; the last of them once the comman
     now=$(reported_file)
     [ "$now" != "$(cat "$work/posted")" ] || return 0
     echo "$now" >"$work/posted"
-    daemon --header 'Content-Type: application/json' --post-data "$(head -c 65537 "$progress")"
+    head -c 65537 "$progress" >"$work/report" && daemon 'Content-Type: application/json' "$work/report"
 }
 reported() { # whether the daemon has had a report meanwhile; for one more time of stall, or does not answer
     [ -n "$reports" ] || return 1
-    age=$(daemon --header 'Accept: text/plain') ||
+    age=$(daemon 'Accept: text/plain') ||
         { [ $(($(clock) - alive)) -lt $((stall * 200)) ] && return; }
     case $age in '' | *[!0-9]*) return 1 ;; esac
     [ "$age" -lt "$stall" ] && alive=$(($(clock) - age * 100))
@@ -62,8 +80,8 @@ stop_watch() {
 keep_curves() { # beside the log, as the daemon has thinned them: a pod that is killed has left them but for a minute
     [ -n "$reports" ] && [ "$rank" = 0 ] || return 0
     if [ -s "$work/curves" ]; then # a daemon that is another one by now gets them first
-        daemon --header 'If-Match: "kept"' >"$work/newer" ||
-            daemon --header 'Content-Type: application/jsonl' --post-file "$work/curves" >"$work/newer"
+        daemon 'If-Match: "kept"' >"$work/newer" ||
+            daemon 'Content-Type: application/jsonl' "$work/curves" >"$work/newer"
     else daemon >"$work/newer"; fi && [ -s "$work/newer" ] && mv "$work/newer" "$work/curves"
     [ ! -s "$work/curves" ] || cat "$work/curves" >"$artifact/logs/progress-$attempt.jsonl"
     return 0

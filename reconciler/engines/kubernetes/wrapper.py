@@ -185,6 +185,7 @@ def environment(
         "STALL": f"{max(1.0, stall):.0f}" if stall is not None else None,
         "REPORTS": reports.url if reports is not None else None,
         "TOKEN": reports.token if reports is not None else None,
+        "CA": reports.ca if reports is not None else None,
         "LACKS": " ".join(lacks),
         "TERMINATION": TERMINATION,
         "DEFAULTS": " ".join(f"{name}={value}" for name, value in DEFAULTS.items()),

@@ -208,6 +208,7 @@ def test_a_pod_reports_with_the_token_of_its_run(tmp_path: Path) -> None:
     assert environment["KUBEFLOW_TRAINER_SERVER_URL"] == environment["RECONCILER_REPORTS"] == url
     assert environment["KUBEFLOW_TRAINER_SERVER_TOKEN"] == "/.reconciler-reports/token"
     assert environment["KUBEFLOW_TRAINER_SERVER_CA_CERT"] == "/.reconciler-reports/ca.crt"
+    assert environment["RECONCILER_CA"] == "/.reconciler-reports/ca.crt"
     annotations = template["metadata"]["annotations"]
     token = report_token(b"a key of this test alone", spec.name)
     assert annotations["substratus.ai/progress-token"] == token

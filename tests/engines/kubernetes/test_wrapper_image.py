@@ -66,7 +66,7 @@ def test_an_image_of_one_static_program(pod: MakeContainer, tmp_path: Path, user
 
 
 def test_shellcheck_has_nothing_to_say() -> None:
-    names = ("wrapper.sh", "artifact.sh", "program.sh", "attempt.sh", "staged.sh", "collection.sh")
-    scripts = [SOURCE / name for name in names]
+    # source.sh has no first line, as it is of another image.
+    scripts = [file for file in SOURCE.glob("*.sh") if file.name != "source.sh"]
     done = run([program("shellcheck", package="shellcheck"), "-s", "sh", *scripts])
     assert done.stdout == ""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shutil import which
 
 import pytest
 
@@ -18,11 +21,14 @@ from reconciler.engines.kubernetes.termination import TerminationState
 from reconciler.metrics import Metrics
 from reconciler.reasons import ReasonCode
 from reconciler.web import Reports, Served, serve
+from tests.cluster.certificates import Authority, Pair
 from tests.cluster.ports import free
 from tests.e2e.site import until
 from tests.engines.kubernetes.conftest import MakeContainer
 from tests.engines.kubernetes.container import Container
+from tests.needs import unavailable
 from tests.patience import PATIENCE, longer
+from tests.reverse_proxy import ReverseProxy
 
 KEY = b"a key of this test alone"
 RUN = "r-m-t-0123456789ab-012345"
@@ -61,13 +67,20 @@ def daemon(store: ReportedProgress, at: str = "127.0.0.1:0") -> Iterator[str]:
         loop.close()
 
 
-def container_of(pod: MakeContainer, folder: Path, url: str, **steer: object) -> Container:
+def container_of(
+    pod: MakeContainer,
+    folder: Path,
+    url: str,
+    *,
+    ca: Path | None = None,
+    path: str = "",
+    **steer: object,
+) -> Container:
     token = folder / "token"
     token.write_text(report_token(KEY, RUN))
-    reports = ReportServer(url=url, token=str(token))
-    container = pod(
-        reports=reports, env={"RECONCILER_WATCH": "0.1", "RECONCILER_CURVES": "0"}, **steer
-    )
+    reports = ReportServer(url=url, token=str(token), ca=str(ca) if ca is not None else None)
+    env = {"RECONCILER_WATCH": "0.1", "RECONCILER_CURVES": "0"} | ({"PATH": path} if path else {})
+    container = pod(reports=reports, env=env, **steer)
     container.env["PROGRESS_FILE"] = str(container.home / "progress/progress.json")
     return container
 
@@ -135,6 +148,62 @@ def test_a_daemon_that_is_not_there_is_no_error(pod: MakeContainer, tmp_path: Pa
     ended = container.sh(f"n=1; {REPORT}; sleep 0.5")
     assert (ended.code, ended.termination.state) == (0, TerminationState.COMPLETE), ended
     assert not (container.bucket / "logs" / "progress-1.jsonl").exists()
+
+
+@contextmanager
+def behind_tls(url: str, certificate: Pair) -> Iterator[tuple[str, ReverseProxy]]:
+    """A proxy with a certificate in front of the daemon, and the URL of the run there."""
+    address, _, path = url.removeprefix("http://").partition("/")
+    proxy = ReverseProxy(address)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.certificate, certificate.key)
+    # The handshake is of the request's thread: one that fails ends no other.
+    proxy.server.socket = context.wrap_socket(
+        proxy.server.socket, server_side=True, do_handshake_on_connect=False
+    )
+    proxy.server.handle_error = lambda *_: None  # type: ignore[method-assign]
+    try:
+        yield f"https://127.0.0.1:{proxy.port}/{path}", proxy
+    finally:
+        proxy.close()
+
+
+@pytest.mark.parametrize("client", ["curl", "python3"])
+@pytest.mark.parametrize("right", [True, False], ids=["right", "wrong"])
+def test_the_token_goes_only_to_a_server_whose_certificate_is_right(
+    pod: MakeContainer, tmp_path: Path, client: str, right: bool
+) -> None:
+    images = tmp_path / "bin"
+    images.mkdir()
+    own = str(Path(sys.base_prefix, "bin/python3"))
+    program = own if client == "python3" else which(client)
+    if program is None:
+        unavailable(f"the test of its certificate needs {client}")
+    (images / client).symlink_to(program)
+    known, other = Authority(tmp_path / "ca"), Authority(tmp_path / "other")
+    served = (known if right else other).issue("server", "server", hosts=("127.0.0.1",))
+    store = ReportedProgress({RUN: 1}.get)
+    with daemon(store) as plain, behind_tls(plain, served) as (url, proxy):
+        ca, path = known.ca.certificate, str(images)
+        container = container_of(pod, tmp_path, url, ca=ca, path=path)
+        ended = container.sh(f"n=7; {REPORT}; sleep 2")
+    assert (ended.code, ended.termination.state) == (0, TerminationState.COMPLETE), ended
+    kept = values(container.bucket / "logs" / "progress-1.jsonl")
+    assert (kept, bool(proxy.calls)) == (([7], True) if right else ([], False))
+
+
+def test_an_image_that_cannot_check_a_certificate_reports_nothing(
+    pod: MakeContainer, tmp_path: Path
+) -> None:
+    store = ReportedProgress({RUN: 1}.get)
+    known = Authority(tmp_path / "ca")
+    served = known.issue("server", "server", hosts=("127.0.0.1",))
+    with daemon(store) as plain, behind_tls(plain, served) as (url, proxy):
+        container = container_of(pod, tmp_path, url, ca=known.ca.certificate)
+        ended = container.sh(f"n=7; {REPORT}; sleep 1")
+    assert ended.code == 0
+    assert proxy.calls == []
+    assert b"progress is not reported: the image has no curl or python3 for https" in ended.output
 
 
 def test_a_report_to_the_daemon_is_a_sign_of_life(pod: MakeContainer, tmp_path: Path) -> None:
