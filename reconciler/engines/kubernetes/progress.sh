@@ -6,28 +6,25 @@
 
 progress=$home/progress/progress.json
 stall=${RECONCILER_STALL:-}
-reports=${RECONCILER_REPORTS:-} ca=${RECONCILER_CA:-} checked=''
+reports=${RECONCILER_REPORTS:-} ca=${RECONCILER_CA:-} python=''
 watcher=''
 
 daemon() { # [HEADER [FILE]]: a request about this run's reports, which posts the file; its answer
     set -- "${1:-Accept: */*}" "Authorization: Bearer $(head -c 1000 "$RECONCILER_TOKEN")" \
         "X-Reconciler-Seconds: $((($(clock) - begun) / 100))" "${2:-}"
-    case $checked in
-    '') timeout 10 wget -q -Y off -O - --header "$1" --header "$2" --header "$3" ${4:+--post-file "$4"} "$reports" ;;
-    */curl) "$checked" -sfm10 --noproxy '*' ${ca:+--cacert "$ca"} -H "$1" -H "$2" -H "$3" ${4:+--data-binary "@$4"} "$reports" ;;
-    *)
-        timeout 10 "$checked" -Ic 'import ssl,sys,urllib.request as u
+    if [ -z "$python" ]; then
+        timeout 10 wget -q -Y off -O - --header "$1" --header "$2" --header "$3" ${4:+--post-file "$4"} "$reports"
+        return
+    fi
+    no_proxy='*' timeout 10 "$python" -Ic 'import ssl,sys,urllib.request as u
 _,to,ca,f,*h=sys.argv
 to=u.Request(to,f and open(f,"rb").read() or None,dict(x.split(": ") for x in h))
-ca=u.HTTPSHandler(context=ssl.create_default_context(cafile=ca))
-print(u.build_opener(u.ProxyHandler({}),ca).open(to).read().decode(),end="")' "$reports" "$ca" "$4" "$1" "$2" "$3"
-        ;;
-    esac
+sys.stdout.buffer.write(u.urlopen(to,context=ssl.create_default_context(cafile=ca)).read())' "$reports" "$ca" "$4" "$1" "$2" "$3"
 }
-find_client() { # one that checks certificates, as busybox does not: the token is for the daemon alone
+find_python() { # of the image: it checks certificates, as busybox does not, and the token is for the daemon alone
     case $reports in https:*) ;; *) return ;; esac
-    checked=$(PATH=$user_path && { command -v curl || command -v python3; }) && return
-    say "progress is not reported: the image has no curl or python3 for https"
+    python=$(PATH=$user_path && command -v python3) && return
+    say "no progress is reported: https takes python3 in the image"
     reports=''
 }
 reported_file() { stat -c '%i %y %s' "$progress" 2>/dev/null; }
@@ -38,7 +35,7 @@ signs_of_life() { # what changes whenever the command prints, or replaces PROGRE
 } 2>/dev/null
 start_watch() {
     [ -n "$stall$reports" ] && [ "$rank" = 0 ] || return 0
-    find_client
+    find_python
     watch >/dev/null 2>&1 9>&- &
     watcher=$!
 }
