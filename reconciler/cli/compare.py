@@ -45,6 +45,7 @@ from reconciler.review import (
     comparison_summary,
     printable,
     prose,
+    table_row,
 )
 from reconciler.types import JSON, Commit, TaskKey
 from reconciler.workspace import CommitSubjects
@@ -214,8 +215,7 @@ def _markdown(found: ArtifactComparison) -> str:
         ["--:" if cell.number else "---" for cell in rows[0]],
         *([prose(cell.text) if cell.text else "" for cell in row] for row in rows),
     ]
-    escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
-    table = "\n".join(f"| {' | '.join(line)} |" for line in escaped)
+    table = "\n".join(map(table_row, lines))
     return f"{table}\n\n{comparison_summary(found)}"
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
     from reconciler.review.document import plan_document
     from reconciler.review.error_lines import error_line
-    from reconciler.review.escape import code, plain, printable, prose
+    from reconciler.review.escape import code, plain, printable, prose, table_row
     from reconciler.review.figures import (
         cut,
         format_number,
@@ -114,6 +114,7 @@ _MODULES = {
     "progress_text": "progress",
     "task_progress": "progress",
     "prose": "escape",
+    "table_row": "escape",
     "render_markdown": "markdown",
     "render_text": "text",
     "review": "report",
@@ -192,6 +193,7 @@ __all__ = [
     "source_updates",
     "status_of",
     "sweep_text",
+    "table_row",
     "task_progress",
     "task_seconds",
     "variant_columns",

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 LONGEST = 240
+#: A `|` within a cell of a table.
+BAR = "\\|"
 #: Words that no forge makes anything of, wherever they stand within a line.
 _HARMLESS = re.compile(r"[A-Za-z0-9 ,.;:()/→…\"'=%+-]*")
 _LINKS = re.compile(r"(?i)://|www\.|mailto:|xmpp:|\b[a-z]+-\d+|:[a-z0-9+-]+:")
@@ -49,6 +52,15 @@ def prose(text: str, longest: int = LONGEST) -> str:
     if _HARMLESS.fullmatch(words) and not _LINKS.search(words):
         return words
     return code(words, longest)
+
+
+def table_row(cells: Iterable[str]) -> str:
+    """Return a row of a Markdown table of cells that are Markdown.
+
+    A ``|`` ends a cell also within a code span, so it is escaped there, too; a forge takes that
+    backslash off again.
+    """
+    return f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |"
 
 
 def label(text: str, longest: int = 60) -> str:

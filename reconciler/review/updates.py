@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from reconciler.manifests import ModelManifest
 from reconciler.planner import Plan, RemoteObject, RemoteStatus, ResolvedObject, Source
 from reconciler.review.downstream import Downstream
-from reconciler.review.escape import code
+from reconciler.review.escape import code, table_row
 from reconciler.review.figures import format_number
 from reconciler.types import (
     Commit,
@@ -187,8 +187,8 @@ def _source_text(ref: ObjectRef, source: Source, newest: Commit) -> str:
     return (
         f"{begin[:1].upper()}{begin[1:]}, whose HEAD has other files in "
         f"{code(source.request.path or '.')} now.\n\n"
-        f"| | commit |\n|---|---|\n| pinned | {code(source.resolved.commit)} |\n"
-        f"| newest | {code(newest)} |\n"
+        f"| | commit |\n|---|---|\n{table_row(('pinned', code(source.resolved.commit)))}\n"
+        f"{table_row(('newest', code(newest)))}\n"
     )
 
 
@@ -201,7 +201,7 @@ def _promotion_text(
     titles = [title for title in dict.fromkeys([*before, *after]) if title != _COST]
     titles = [*titles[: 1 + _MOST_METRICS], *(_COST for _ in {_COST} & {*before, *after})]
     rows = [(title, before.get(title, "-"), after.get(title, "-")) for title in titles]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    table = "\n".join(map(table_row, rows))
     return (
         f"{code(str(promoted))} has another artifact than the one that {code(str(ref))} serves.\n\n"
         f"| | serves | would serve |\n|---|---|---|\n{table}\n"

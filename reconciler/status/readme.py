@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from reconciler.planner import URGENCY, ObjectStatus, Phases, status_path
-from reconciler.review import metric_texts, object_progress, shown_message
+from reconciler.review import metric_texts, object_progress, shown_message, table_row
 from reconciler.status.encoding import Sync
 from reconciler.status.shards import Shards
 from reconciler.types import ObjectRef
@@ -85,10 +85,8 @@ def _row(record: ObjectStatus, file: str) -> str:
     text = _cut(shown_message(record))
     progress = object_progress(record)
     phase = record.phase if progress is None else f"{record.phase} {progress.text}"
-    return (
-        f"| [{ref.kind} {ref.namespace}/{ref.name}]({file}) | {phase} "
-        f"| {_escape(shown)} | {_escape(text)} |"
-    )
+    name = f"[{ref.kind} {ref.namespace}/{ref.name}]({file})"
+    return table_row((name, phase, _escape(shown), _escape(text)))
 
 
 def _cut(text: str) -> str:
@@ -96,7 +94,7 @@ def _cut(text: str) -> str:
 
 
 def _escape(text: str) -> str:
-    """Escape text against Markdown, HTML and cell borders."""
-    for char in "\\`*_[]<>|#":
+    """Escape text against Markdown and HTML."""
+    for char in "\\`*_[]<>#":
         text = text.replace(char, f"\\{char}")
     return " ".join(text.split())

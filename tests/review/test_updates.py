@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -19,6 +20,7 @@ from tests.planner.test_remote_clusters import BASE, key, ready
 from tests.planner.test_remote_clusters import PROMOTED as FOREIGN
 from tests.planner.test_remote_clusters import world as other_cluster
 from tests.planner.world import World, finetune, model
+from tests.review.test_markdown import tokens
 
 HOUR = timedelta(hours=1)
 GPU = ", resources: {gpu: {type: l4, count: 2}}"
@@ -198,6 +200,25 @@ def test_what_took_no_second_has_cost_nothing_yet_in_that_currency() -> None:
     at_once = serving(end=World.succeed)
     (text,) = [u.text for u in promotion_updates(at_once.plan(), {})]
     assert "| cost of its runs (estimate) | `EUR 0.00` | `EUR 0.00` |\n" in text
+
+
+def test_no_name_breaks_out_of_a_table() -> None:
+    name = "x|![i](https://e.example/i.png) @org/team|`|<b>"
+
+    def hostile(world: World, run: str) -> None:
+        an_hour(world, run)
+        ended = world.runs[run]
+        if ended.result is not None:
+            world.runs[run] = replace(ended, result=replace(ended.result, metrics={name: 0.95}))
+
+    (text,) = [u.text for u in promotion_updates(serving(end=hostile).plan(), {})]
+    found = tokens(text)
+    spans = [token.content for token in found if token.type == "code_inline"]
+    assert name in spans
+    assert {token.type for token in found} & {"image", "link_open", "html_inline"} == set()
+    assert not any("@" in token.content for token in found if token.type == "text")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {4}
 
 
 def test_artifacts_without_a_recorded_cost_have_no_row_of_it() -> None:

@@ -45,3 +45,9 @@ def test_a_row_leads_to_where_the_file_is_by_now() -> None:
     shards.divide([path, *(f"{folder}/m{number}.yaml" for number in range(MOST_FILES))])
     assert f"({shards.place(path)})" in text(readme, a)
     assert shards.place(path) != path
+
+
+def test_no_message_breaks_out_of_its_cell() -> None:
+    shown = text(Readme(Shards()), record("a", r"a | ![i](x) \| `b|c`"))
+    (row,) = [line for line in shown.splitlines() if line.startswith("| [")]
+    assert row.endswith(r"| a \| !\[i\](x) \\\| \`b\|c\` |")
