@@ -183,17 +183,20 @@ class Repository:
         """Return the first line of a commit's message, cut. Raises GitError."""
 
         def read() -> str:
-            # A commit may name an encoding that there is not, by which it cannot be decoded.
-            text = self._commit(commit).raw_message[:_LONGEST_READ].decode(errors="replace")
-            lines = text.strip().splitlines()
+            found = self._commit(commit)
+            lines = _decoded(found, found.raw_message).strip().splitlines()
             return lines[0][:_LONGEST_SUBJECT] if lines else ""
 
         return self._reading(read)
 
     def author(self, commit: Commit) -> str:
         """Return the name of a commit's author, cut. Raises GitError."""
-        name = self._reading(lambda: self._commit(commit).author.raw_name)
-        return name[:_LONGEST_READ].decode(errors="replace")[:_LONGEST_SUBJECT]
+
+        def read() -> str:
+            found = self._commit(commit)
+            return _decoded(found, found.author.raw_name)[:_LONGEST_SUBJECT]
+
+        return self._reading(read)
 
     def last_changed(
         self, commit: Commit, paths: Collection[str], *, limit: int = 2000
@@ -315,6 +318,20 @@ class Repository:
             return read()
         except (KeyError, pygit2.GitError) as error:
             raise DamagedError(f"{self.path} is damaged: {error}") from error
+
+
+def _decoded(commit: pygit2.Commit, text: bytes) -> str:
+    """Decode the beginning of a commit's text by the encoding that it names.
+
+    It may name one that there is not, or that is none of texts; then, as without one, it is UTF-8.
+    No surrogates are left, which nothing could print.
+    """
+    text = text[:_LONGEST_READ]
+    try:
+        found = text.decode(commit.message_encoding or "utf-8", errors="replace")
+    except (LookupError, ValueError):
+        found = text.decode(errors="replace")
+    return found.encode(errors="replace").decode()
 
 
 def _is_manifest(path: str) -> bool:

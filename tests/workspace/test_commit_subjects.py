@@ -7,6 +7,7 @@ from pathlib import Path
 import pygit2
 import pytest
 
+from reconciler.git import LocalRepository
 from reconciler.types import Commit
 from reconciler.workspace import CommitSubjects
 from tests.git.history import History
@@ -46,12 +47,35 @@ def test_copies_that_are_missing_or_damaged_tell_nothing(tmp_path: Path, source:
     assert CommitSubjects(tmp_path).of([found]) == {found: "Mend the loss"}
 
 
-@pytest.mark.parametrize("header", [b"", b"encoding nonsense\n"])
-def test_a_message_in_no_encoding_is_read_all_the_same(manifests: History, header: bytes) -> None:
-    repository = manifests.repository
+def written(history: History, header: bytes, message: bytes) -> Commit:
+    """A commit by ``J\xe9`` with a header line and a message of any bytes."""
+    repository = history.repository
     tree = str(repository.TreeBuilder().write()).encode()
-    person = b"A <a@localhost> 0 +0000\n"
-    text = b"tree %b\nauthor %bcommitter %b%b\nb\xe9tter\n" % (tree, person, person, header)
-    commit = Commit(str(repository.odb.write(pygit2.enums.ObjectType.COMMIT, text)))
+    person = b"J\xe9 <a@localhost> 0 +0000\n"
+    text = b"tree %b\nauthor %bcommitter %b%b\n%b\n" % (tree, person, person, header, message)
+    return Commit(str(repository.odb.write(pygit2.enums.ObjectType.COMMIT, text)))
+
+
+#: Encodings that there are not, that are none of texts, or that decode no text with faults.
+NONE = ("nonsense", "rot13", "idna", "undefined", "\xe9", "x" * 5000)
+
+
+@pytest.mark.parametrize("header", ["", *(f"encoding {name}\n" for name in NONE)])
+def test_a_message_in_no_encoding_is_read_all_the_same(manifests: History, header: str) -> None:
+    commit = written(manifests, header.encode("latin-1"), b"b\xe9tter")
     expected = "b\N{REPLACEMENT CHARACTER}tter"
     assert CommitSubjects(manifests.path.parent).of([commit]) == {commit: expected}
+
+
+@pytest.mark.parametrize("encoding", ["ISO-8859-1", "latin1", "windows-1252"])
+def test_subject_and_author_are_decoded_by_the_encoding_that_a_commit_names(
+    manifests: History, encoding: str
+) -> None:
+    commit = written(manifests, f"encoding {encoding}\n".encode(), b"b\xe9tter")
+    assert CommitSubjects(manifests.path.parent).of([commit]) == {commit: "b\xe9tter"}
+    assert LocalRepository.open(manifests.path).author(commit) == "J\xe9"
+
+
+def test_no_encoding_brings_what_cannot_be_printed(manifests: History) -> None:
+    commit = written(manifests, b"encoding unicode_escape\n", rb"a\ud800b")
+    assert CommitSubjects(manifests.path.parent).of([commit]) == {commit: "a?b"}
