@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from reconciler.manifests import Seconds, Section
-from reconciler.planner import PlannerConfig, Prices
+from reconciler.planner import CURRENCY, PlannerConfig, Prices
 
 _PLANNER = PlannerConfig()
 #: An amount of money, in `prices.currency`.
@@ -40,9 +40,7 @@ class PricesSection(Section):
     docs/cost.md has the rules. They are in no key: a new price runs nothing again.
     """
 
-    currency: Annotated[
-        str, Field(pattern=r"^[^\s\x00-\x1f\x7f]{0,8}$", description="Shown beside each amount.")
-    ] = ""
+    currency: Annotated[str, Field(pattern=CURRENCY, description="Shown beside each amount.")] = ""
     gpus: Annotated[
         dict[GpuType, Money],
         Field(

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     )
     from reconciler.planner.plan_cache import CacheEntry, PlanCache
     from reconciler.planner.planner_config import PlannerConfig, RemoteCluster
-    from reconciler.planner.prices import HOUR, Prices
+    from reconciler.planner.prices import CURRENCY, HOUR, Prices
     from reconciler.planner.references import SourceRequests
     from reconciler.planner.remote_clusters import (
         RemoteArtifact,
@@ -136,6 +136,7 @@ _MODULES = {
     "ActionKind": "plan",
     "CacheEntry": "plan_cache",
     "Completed": "ledger",
+    "CURRENCY": "prices",
     "HOUR": "prices",
     "DONE_TASKS": "phases",
     "EndingRun": "object_status",
@@ -204,6 +205,7 @@ __getattr__ = lazy_exports(__name__, _MODULES)
 
 __all__ = [
     "CLOCK_SKEW",
+    "CURRENCY",
     "DONE_TASKS",
     "HOUR",
     "MOST_MONTHS",

@@ -13,6 +13,8 @@ from reconciler.types import Resources
 #: The price of GPUs without a type, and of types without a price of their own.
 ANY_GPU = "any"
 HOUR = 3600.0
+#: The form of a currency.
+CURRENCY = r"^[^\s\x00-\x1f\x7f]{0,8}$"
 GIB = 1 << 30
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from reconciler.codec import whole_seconds
 from reconciler.manifests import MOST_COMBINATIONS, NAME
 from reconciler.planner import (
+    CURRENCY,
     MOST_MONTHS,
     EndingRun,
     HistoryEntry,
@@ -52,6 +53,7 @@ _MOST_FAULTS = 10
 _LARGEST_PARAMS = 16 << 10
 _IMAGE_KEY = re.compile(r"[0-9a-f]{40}|sha256:[0-9a-f]{64}")
 _MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
+_CURRENCY = re.compile(CURRENCY)
 _HOLD = re.compile(r"[0-9a-f]{12}")
 _JOB = re.compile(NAME.strip("^$"))
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\x00-\x1f\x7f]{1,2048}")
@@ -95,11 +97,14 @@ def read_own_sync(data: bytes | None) -> tuple[Sync | None, tuple[Problem, ...]]
         sync = load_sync(data)
     except StatusFormatError as error:
         return None, (Problem(Location(SYNC_FILE), "", error.why),)
+    faults: list[Problem] = []
     releases = tuple(each for each in sync.releases if _HOLD.fullmatch(each))
     if len(releases) < len(sync.releases):
-        fault = Problem(Location(SYNC_FILE), "releases", "not all are ids of holds")
-        return replace(sync, releases=releases), (fault,)
-    return sync, ()
+        faults.append(Problem(Location(SYNC_FILE), "releases", "not all are ids of holds"))
+    currency = sync.currency if _CURRENCY.fullmatch(sync.currency) else ""
+    if currency != sync.currency:
+        faults.append(Problem(Location(SYNC_FILE), "currency", "it is none"))
+    return replace(sync, releases=releases, currency=currency), tuple(faults)
 
 
 @dataclass(slots=True)

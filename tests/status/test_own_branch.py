@@ -337,6 +337,11 @@ def test_a_sync_file_that_is_none_counts_as_missing() -> None:
     for data in (b"x", b"", b"\xff", b"{}", dump_sync(sync).replace(HEAD.encode(), b"zz")):
         found, faults = read_own_sync(data)
         assert (found, len(faults)) == (None, 1)
+    for wrong in ("\x1b[2J" + "9" * 100_000, "E U R", "ninedigit", "EUR\n"):
+        found, faults = read_own_sync(dump_sync(replace(sync, currency=wrong)))
+        assert (found, [fault.field for fault in faults]) == (sync, ["currency"])
+    euro = replace(sync, currency="€")
+    assert read_own_sync(dump_sync(euro)) == (euro, ())
     released, faults = read_own_sync(dump_sync(replace(sync, releases=("0" * 12, "x" * 10_000))))
     assert released == replace(sync, releases=("0" * 12,))
     assert len(faults) == 1
