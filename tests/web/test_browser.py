@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.cluster.ports import free
 from tests.e2e.site import Site, stop, until
 from tests.needs import program
+from tests.patience import PATIENCE
 
 #: What would run, or load something, if the page did not escape it.
 HOSTILE = "<img src=//evil.test/x onerror=\"document.title='owned'\"><script>owned</script>"
@@ -133,7 +134,7 @@ def test_what_people_and_commands_wrote_is_text(tab: Watched, shown: Shown) -> N
     tab.page.goto(shown.object("base"))
     assert HOSTILE[:50] in tab.page.inner_text("#history")
     tab.page.goto(shown.object("slow"))
-    expect(tab.page.locator("#log-lines")).to_contain_text(HOSTILE)
+    expect(tab.page.locator("#log-lines")).to_contain_text(HOSTILE, timeout=1000 * PATIENCE)
     assert "owned" not in tab.page.title()
     assert tab.page.locator("main img, main script").count() == 0
 
@@ -220,7 +221,7 @@ def test_the_keyboard_reaches_an_object_and_shows_where_it_is(tab: Watched, show
         if href == "/objects/default/models/broken":
             break
     tab.page.keyboard.press("Enter")
-    expect(tab.page.locator("h1")).to_contain_text("broken")
+    expect(tab.page.locator("h1")).to_contain_text("broken", timeout=1000 * PATIENCE)
     assert "about to fail" in tab.page.inner_text("#log")
 
 

@@ -76,7 +76,8 @@ def test_curve_and_bar_grow_while_it_trains(
         assert box is not None
         assert box["x"] + box["width"] <= width
         if step > 1:
-            expect(page.locator(".charts figcaption b")).to_have_text(f"0.{100 - step}")
+            newest = page.locator(".charts figcaption b")
+            expect(newest).to_have_text(f"0.{100 - step}", timeout=1000 * PATIENCE)
             seen.append((curve.get_attribute("d") or "").count("L") + 1)
     assert seen == sorted(set(seen)), "each report adds a point"
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -85,6 +86,6 @@ def test_curve_and_bar_grow_while_it_trains(
     for step in range(5, 11):
         (gate / str(step)).touch()
     expect(page.locator("h1 + p .phase")).to_have_text("Ready", timeout=1000 * PATIENCE)
-    expect(bar).to_have_count(0)
+    expect(bar).to_have_count(0, timeout=1000 * PATIENCE)
     assert (curve.get_attribute("d") or "").count("L") + 1 >= seen[-1], "it is kept"
     context.close()
