@@ -61,14 +61,16 @@ def test_an_open_request_keeps_its_artifacts_and_a_closed_one_does_not(
     assert len(team.started()) == 3, "a training ran again"
 
 
-def test_nothing_is_collected_while_the_forge_does_not_answer(
-    team: Site, forge: ForgeServer
-) -> None:
+def test_nothing_is_collected_until_the_forge_answers(team: Site, forge: ForgeServer) -> None:
+    ask_for_the_oldest(team, forge)
     forge.fault = lambda _: (503, {}, b"")
     with team.running():
         until(lambda: "collection.json" in _files(team), what="the report")
         assert "list of pull requests" in team.show("collection.json")
         assert complete(team) == [True, True, True]
+        forge.fault = lambda _: None
+        until(lambda: complete(team) != [True, True, True], what="a later collection")
+        assert complete(team) == [True, False, True], "it knew the open request"
 
 
 def _files(team: Site) -> str:
