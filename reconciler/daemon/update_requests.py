@@ -283,6 +283,10 @@ def _is_unknown(remote: RemoteStatus, target: ForeignRef) -> bool:
 
 
 def _digest(update: Update) -> str:
+    """Return the mark of a request's text.
+
+    The estimate is not in it, or each run that ends would edit all open requests.
+    """
     text = f"{update.title}\n{update.text}"
     return f"<!-- {hashlib.sha256(text.encode()).hexdigest()[:40]} -->"
 
@@ -293,7 +297,8 @@ def _body(update: Update, *, planned: bool) -> str:
     ``planned``: its plan comes as a comment.
     """
     advice = f"{_USED}{_PLANNED if planned else _UNPLANNED} {_DECLINED}"
-    return f"{update.text}\n{advice}\n\n{_digest(update)}"
+    text = f"{update.text} {update.estimate}".rstrip()
+    return f"{text}\n\n{advice}\n\n{_digest(update)}"
 
 
 def _is_in(request: OwnRequest, update: Update) -> bool:

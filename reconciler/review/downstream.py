@@ -42,10 +42,8 @@ class Downstream:
         key = self.plan.inputs.desired[ref].key
         return list(self._runs(ref, {key} if key is not None else set(), None))
 
-    def text(self, actions: list[Action]) -> str:
-        """Format what a merge runs, with the estimate."""
-        if not actions:
-            return "Merging it makes nothing run."
+    def estimate(self, actions: list[Action]) -> str:
+        """Format what runs take and cost; empty without any."""
         settings = self.plan.inputs.settings
         found = estimate(
             actions,
@@ -53,7 +51,7 @@ class Downstream:
             limit_runs=settings.limit_runs,
             limit_gpus=settings.limit_gpus,
         )
-        return f"Merging it runs {runs(actions)}. {estimate_text(found, settings.prices)}"
+        return estimate_text(found, settings.prices)
 
     def _runs(
         self, first: ObjectRef, changed: set[TaskKey], source: SourceField | None
@@ -132,6 +130,11 @@ class Downstream:
                     found.add(user)
                     left.append(user)
         return sorted(found, key=self._places.__getitem__)
+
+
+def merge_text(actions: list[Action]) -> str:
+    """Format what a merge runs."""
+    return f"Merging it runs {runs(actions)}." if actions else "Merging it makes nothing run."
 
 
 def _read(task: Task) -> set[TaskKey]:

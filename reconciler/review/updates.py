@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from reconciler.manifests import ModelManifest
 from reconciler.planner import Plan, RemoteObject, RemoteStatus, ResolvedObject, Source
-from reconciler.review.downstream import Downstream
+from reconciler.review.downstream import Downstream, merge_text
 from reconciler.review.escape import code, table_row
 from reconciler.review.figures import format_number
 from reconciler.types import (
@@ -33,7 +33,8 @@ _COST = "cost of its runs (estimate)"
 class Update:
     """One pinned value of a manifest, and what it may become.
 
-    ``source`` is the source that the value is of; ``text`` is Markdown, without the title.
+    ``source`` is the source that the value is of; ``text`` is Markdown, without the title. The
+    ``estimate`` of its runs stands after it: each run that ends may move it.
     """
 
     ref: ObjectRef
@@ -43,6 +44,7 @@ class Update:
     new: str
     title: str
     text: str
+    estimate: str = field(default="", compare=False)
 
 
 def pinned_sources(plan: Plan) -> Mapping[tuple[ObjectRef, SourceField], GitSource]:
@@ -82,6 +84,7 @@ def source_updates(
                 continue
             evaluation = source.field is SourceField.EVALUATION
             subject = f"the evaluation of {ref}" if evaluation else str(ref)
+            runs = downstream.of_source(ref, source.field)
             yield Update(
                 ref=ref,
                 source=source.field,
@@ -89,8 +92,8 @@ def source_updates(
                 field=(*source.field.path, "git", "commit"),
                 new=head.commit,
                 title=f"Update {subject} to commit {head.commit[:_SHOWN]}",
-                text=_source_text(ref, source, head.commit)
-                + f"\n{downstream.text(downstream.of_source(ref, source.field))}\n",
+                text=f"{_source_text(ref, source, head.commit)}\n{merge_text(runs)}",
+                estimate=downstream.estimate(runs),
             )
 
 
@@ -104,6 +107,8 @@ def promotion_updates(plan: Plan, remote: RemoteStatus) -> Iterator[Update]:
         key = made.current
         if key is None or key == pinned:
             continue
+        runs = downstream.of_artifact(ref)
+        compared = _promotion_text(ref, promoted, _columns(made, pinned), _columns(made, key))
         yield Update(
             ref=ref,
             source=SourceField.OBJECT,
@@ -111,8 +116,8 @@ def promotion_updates(plan: Plan, remote: RemoteStatus) -> Iterator[Update]:
             field=SOURCE_KEY_FIELD,
             new=key,
             title=f"Promote artifact {key[:_SHOWN]} to {ref}",
-            text=_promotion_text(ref, promoted, _columns(made, pinned), _columns(made, key))
-            + f"\n{downstream.text(downstream.of_artifact(ref))}\n",
+            text=f"{compared}\n{merge_text(runs)}",
+            estimate=downstream.estimate(runs),
         )
 
 

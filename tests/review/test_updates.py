@@ -70,11 +70,15 @@ def an_hour(world: World, run: str) -> None:
         world.runs[run] = replace(ended, result=result)
 
 
+def shown(found: Update) -> str:
+    return f"{found.text} {found.estimate}".rstrip()
+
+
 def source_texts(world: World) -> dict[tuple[str, SourceField], str]:
     """The text of the request for each pinned source, whose remote has other files."""
     plan = world.plan()
     heads = dict.fromkeys(pinned_sources(plan), NEWEST)
-    return {(u.ref.name, u.source): u.text for u in source_updates(plan, heads)}
+    return {(u.ref.name, u.source): shown(u) for u in source_updates(plan, heads)}
 
 
 def pinned(name: str = "base", epochs: int = 3) -> str:
@@ -86,7 +90,7 @@ def test_the_request_of_a_source_says_what_it_runs_and_what_that_is_estimated_to
     world.settle(an_hour)
     assert source_texts(world)["base", SourceField.OBJECT].endswith(
         "\n\nMerging it runs 1 build and 2 trainings. Estimate, of recorded runs: 3h00m of runs, "
-        "3h00m until done, 4.00 GPU hours, EUR 4.00.\n"
+        "3h00m until done, 4.00 GPU hours, EUR 4.00."
     )
 
 
@@ -96,7 +100,7 @@ def test_without_prices_a_request_tells_time_and_no_money() -> None:
     (text,) = source_texts(world).values()
     assert text.endswith(
         "Merging it runs 1 build and 1 training. Estimate, of recorded runs: 2h00m of runs, "
-        "2h00m until done, 2.00 GPU hours.\n"
+        "2h00m until done, 2.00 GPU hours."
     )
 
 
@@ -104,7 +108,7 @@ def test_what_has_no_history_is_unknown_and_no_money_is_guessed() -> None:
     (text,) = source_texts(priced(base=pinned())).values()
     assert text.endswith(
         "Merging it runs 1 build and 1 training. "
-        "Estimate: unknown, as no run like these is recorded.\n"
+        "Estimate: unknown, as no run like these is recorded."
     )
     assert "EUR" not in text
 
@@ -161,7 +165,7 @@ def test_what_a_gate_compares_with_is_evaluated_anew_where_the_test_changes(
 def test_a_suspended_object_runs_nothing_for_a_newer_source() -> None:
     world = priced(base=pinned().replace("spec:", "spec:\n  suspend: true"))
     (text,) = source_texts(world).values()
-    assert text.endswith("\n\nMerging it makes nothing run.\n")
+    assert text.endswith("\n\nMerging it makes nothing run.")
 
 
 def serving(prices: Prices = PRICES, end: Callable[[World, str], None] = an_hour) -> World:
@@ -179,26 +183,26 @@ def serving(prices: Prices = PRICES, end: Callable[[World, str], None] = an_hour
 
 def test_the_request_of_a_promotion_compares_metrics_and_cost() -> None:
     promoted = serving()
-    (text,) = [u.text for u in promotion_updates(promoted.plan(), {})]
+    (text,) = [shown(u) for u in promotion_updates(promoted.plan(), {})]
     assert "| `accuracy` | `0.95` | `0.95` |\n" in text
     assert "| cost of its runs (estimate) | `EUR 2.00` | `EUR 2.00` |\n" in text
-    assert text.endswith("\n\nMerging it makes nothing run.\n")
+    assert text.endswith("\n\nMerging it makes nothing run.")
 
 
 def test_the_request_of_a_promotion_has_the_price_of_what_is_made_from_it() -> None:
     promoted = serving()
     promoted.files["tuned"] = finetune("tuned", "live", GPU)
     promoted.settle(an_hour)
-    (text,) = [u.text for u in promotion_updates(promoted.plan(), {})]
+    (text,) = [shown(u) for u in promotion_updates(promoted.plan(), {})]
     assert text.endswith(
         "Merging it runs 1 training. Estimate, of recorded runs: 1h00m of runs, 1h00m until done, "
-        "2.00 GPU hours, EUR 2.00.\n"
+        "2.00 GPU hours, EUR 2.00."
     )
 
 
 def test_what_took_no_second_has_cost_nothing_yet_in_that_currency() -> None:
     at_once = serving(end=World.succeed)
-    (text,) = [u.text for u in promotion_updates(at_once.plan(), {})]
+    (text,) = [shown(u) for u in promotion_updates(at_once.plan(), {})]
     assert "| cost of its runs (estimate) | `EUR 0.00` | `EUR 0.00` |\n" in text
 
 
@@ -211,7 +215,7 @@ def test_no_name_breaks_out_of_a_table() -> None:
         if ended.result is not None:
             world.runs[run] = replace(ended, result=replace(ended.result, metrics={name: 0.95}))
 
-    (text,) = [u.text for u in promotion_updates(serving(end=hostile).plan(), {})]
+    (text,) = [shown(u) for u in promotion_updates(serving(end=hostile).plan(), {})]
     found = tokens(text)
     spans = [token.content for token in found if token.type == "code_inline"]
     assert name in spans
@@ -222,7 +226,7 @@ def test_no_name_breaks_out_of_a_table() -> None:
 
 
 def test_artifacts_without_a_recorded_cost_have_no_row_of_it() -> None:
-    (text,) = [u.text for u in promotion_updates(serving(Prices()).plan(), {})]
+    (text,) = [shown(u) for u in promotion_updates(serving(Prices()).plan(), {})]
     assert "| `accuracy` | `0.95` | `0.95` |\n" in text
     assert "cost" not in text
 
