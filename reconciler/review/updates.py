@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from reconciler.manifests import ModelManifest
 from reconciler.planner import Plan, RemoteObject, RemoteStatus, ResolvedObject, Source
@@ -44,7 +45,7 @@ class Update:
     new: str
     title: str
     text: str
-    estimate: str = field(default="", compare=False)
+    estimate: str = dataclasses.field(default="", compare=False)
 
 
 def pinned_sources(plan: Plan) -> Mapping[tuple[ObjectRef, SourceField], GitSource]:
