@@ -321,9 +321,9 @@ class Repository:
 
 
 def _decoded(commit: pygit2.Commit, text: bytes) -> str:
-    """Decode the beginning of a commit's text by the encoding that it names.
+    """Decode the beginning of a commit's text by its named encoding.
 
-    It may name one that there is not, or that is none of texts; then, as without one, it is UTF-8.
+    That may be one that there is not, or that is none of texts; then, as without one, it is UTF-8.
     No surrogates are left, which nothing could print.
     """
     text = text[:_LONGEST_READ]
