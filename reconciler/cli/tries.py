@@ -6,14 +6,12 @@ import asyncio
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import click
 
 from reconciler.cli.exit_codes import ExitCode
 from reconciler.cli.observed_run import ObservedRun, progress
 from reconciler.cli.progress import local_progress
-from reconciler.cli.recorded_state import StateReader
 from reconciler.cli.select import one
 from reconciler.cli.table import console
 from reconciler.cli.terminal import tell
@@ -21,7 +19,6 @@ from reconciler.config import Setup
 from reconciler.daemon import LocalTry, OncePatience, assemble_try, run_try, stop_on_signals
 from reconciler.engine import Progress
 from reconciler.engines.local import path_of, try_name
-from reconciler.git import GitError
 from reconciler.manifests import ParamChange
 from reconciler.planner import ObjectStatus, TaskPhase
 from reconciler.review import Latest, metric_texts, printable
@@ -52,11 +49,9 @@ def try_once(
     Raises ClickException for an unknown name, and ReconcilerError.
     """
 
-    def select(head: CommitSnapshot) -> ObjectRef:
+    def select(head: CommitSnapshot, records: Mapping[ObjectRef, ObjectStatus]) -> ObjectRef:
         found = head.collection
         refs = {*found.objects, *found.invalid}
-        named = any(ref.name == name for ref in refs)
-        records = {} if named else _recorded(setup)
         ref = one(refs, name=name, namespace=namespace, kind=kind, records=records)
         problem = next((each for each in found.problems if each.object == ref), None)
         if problem is not None:
@@ -87,14 +82,6 @@ def try_once(
     if seen.bad:
         return ExitCode.FAILURE
     return ExitCode.WAITING if waiting else ExitCode.FINE
-
-
-def _recorded(setup: Setup) -> Mapping[ObjectRef, ObjectStatus]:
-    """Return the recorded objects, among whose keys a name is looked up."""
-    try:
-        return StateReader(setup, Path()).read().records
-    except GitError:  # nothing was synced yet
-        return {}
 
 
 def _progress(setup: Setup) -> Latest | None:

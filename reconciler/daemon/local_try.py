@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -29,7 +29,7 @@ from reconciler.errors import UsageFault
 from reconciler.git import Mirror, Sources, end_running
 from reconciler.manifests import Manifest, ParamChange, changed
 from reconciler.metrics import Metrics
-from reconciler.planner import artifacts_in_use, update_status
+from reconciler.planner import ObjectStatus, artifacts_in_use, update_status
 from reconciler.types import ObjectRef, TaskKey
 from reconciler.workspace import (
     CommitPlanner,
@@ -47,8 +47,9 @@ _ENDING = Backoff(first=0.05, longest=1.0)
 #: Looks after which a run that does not end is left to the next start of the engine.
 _MOST_LOOKS = 60
 
-#: Selects the object of a try among those of the commit. Raises ReconcilerError.
-Select = Callable[[CommitSnapshot], ObjectRef]
+#: Selects the object of a try among those of the commit, by the records of the status branch too.
+#: Raises ReconcilerError.
+Select = Callable[[CommitSnapshot, Mapping[ObjectRef, ObjectStatus]], ObjectRef]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,7 +127,7 @@ class LocalTry:
         self, head: CommitSnapshot, planner: CommitPlanner
     ) -> tuple[_TryPlanner, _TryPlanner]:
         """Return the planner of the change, and that of the commit."""
-        self.ref = ref = self.select(head)
+        self.ref = ref = self.select(head, self.store.records)
         objects = head.collection.objects
         manifest = changed(objects[ref], self.changes)
         if manifest.document == objects[ref].document:

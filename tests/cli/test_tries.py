@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Cli
 from tests.e2e.site import Site, environment, git, stop, until
+from tests.git.remotes import HttpRemote
 
 TRAIN = 'echo "$PARAM_LR" > "$MODEL_DIR/weights"\n'
 #: A training that goes on until its test lets it.
@@ -68,6 +70,19 @@ def test_the_beginning_of_a_key_stands_for_its_object(site: Site) -> None:
     none = "0123456789" if not key.startswith("0123456789") else "9876543210"
     wrong = site.run_once("--set", "training.params.lr=0.5", none)
     assert (wrong.returncode, f"no object is called {none}" in wrong.stderr) == (1, True)
+
+
+def test_a_key_is_looked_up_in_the_status_that_the_try_has_read(site: Site) -> None:
+    assert site.sync().returncode == 0
+    site.ran()
+    key = str(site.statuses()["base"]["artifact"]["key"])
+    with closing(HttpRemote(site.root)) as remote:
+        site.configure_section("repository", url=remote.url("manifests.git"))
+        site.configure_more(sources={"allow": ["http://*"]})
+        done = site.run_once("--set", "training.params.lr=0.5", key[:12])
+    assert done.returncode == 0, done.stderr
+    assert site.ran() == {"base": 1}
+    assert list(site.root.rglob("reader.git")) == [], "the branch was read a second time"
 
 
 def test_a_sync_of_the_same_params_takes_the_artifact_over(site: Site) -> None:
