@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import click
@@ -98,9 +99,9 @@ def compare(
         *_selected(state, names, namespace=namespace, kind=kind, labels=wanted),
         order=CompareOrder.parse(sort),
         currency=state.prices.currency,
-        subject=_subjects(state, setup),
         local=local,
     )
+    found = found.with_subjects(_subjects(state, setup, found.commits()))
     if style == "json":
         click.echo(json_text(COMPARISON.dump(found)))
     elif style == "csv":
@@ -152,23 +153,24 @@ def _selected(
     ], everything
 
 
-def _subjects(state: RecordedState, setup: Setup | None) -> Callable[[Commit], str | None]:
-    """Return a reader of the subjects of commits.
+def _subjects(
+    state: RecordedState, setup: Setup | None, commits: AbstractSet[Commit]
+) -> Mapping[Commit, str]:
+    """Return the known subjects of commits.
 
     They are in the clone, or in the copies of an installation on this machine.
     """
-    copies = CommitSubjects.from_setup(setup) if setup is not None else None
-
-    def subject(commit: Commit) -> str | None:
-        repository = state.repository
+    found: dict[Commit, str] = {}
+    repository = state.repository
+    for commit in commits:
         try:
             if repository is not None and repository.has(commit):
-                return repository.subject(commit)
+                found[commit] = repository.subject(commit)
         except GitError:  # a shallow clone, or a damaged one
             pass
-        return copies.of([commit]).get(commit) if copies is not None else None
-
-    return subject
+    if setup is not None:
+        found.update(CommitSubjects.from_setup(setup).of(commits - found.keys()))
+    return found
 
 
 def _print_table(found: ArtifactComparison, *, wide: bool) -> None:

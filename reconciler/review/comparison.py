@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from reconciler.codec import Codec
@@ -26,7 +26,7 @@ COST_TITLE = f"cost ({COST_BASIS})"
 
 @dataclass(frozen=True, slots=True)
 class CodeVersion:
-    """The commit of a source; its subject where a clone knows it."""
+    """The commit of a source; its subject where that was found."""
 
     commit: Commit
     subject: str | None
@@ -73,6 +73,20 @@ class ArtifactComparison:
     cost_basis: str = COST_BASIS
     artifacts: tuple[ComparedArtifact, ...] = ()
 
+    def commits(self) -> frozenset[Commit]:
+        """Return the commits of the code of all rows."""
+        return frozenset(row.code.commit for row in self.artifacts if row.code is not None)
+
+    def with_subjects(self, subjects: Mapping[Commit, str]) -> ArtifactComparison:
+        """Return the comparison with the subjects that were found."""
+        rows = (
+            replace(row, code=replace(row.code, subject=subjects.get(row.code.commit)))
+            if row.code is not None
+            else row
+            for row in self.artifacts
+        )
+        return replace(self, artifacts=tuple(rows))
+
 
 COMPARISON = Codec(ArtifactComparison, omit="nothing")
 COMPARISON_ROW = Codec(ComparedArtifact, omit="nothing")
@@ -92,17 +106,12 @@ class CompareOrder:
         return cls(found["column"], found["order"] == "asc") if found else cls()
 
 
-#: What is known of a commit's subject.
-Subject = Callable[[Commit], str | None]
-
-
 def compare_artifacts(
     selected: Iterable[tuple[ObjectStatus, TaskKey | None]],
     among: Iterable[ObjectStatus],
     *,
     order: CompareOrder,
     currency: str = "",
-    subject: Subject = lambda _: None,
     local: Container[TaskKey] = (),
 ) -> ArtifactComparison:
     """Compare all artifacts of objects, or those of given keys.
@@ -114,7 +123,7 @@ def compare_artifacts(
     sources = _sources(among)
     rows = _ordered(
         [
-            _compared(record, entry, sources, subject, local=entry.key in local)
+            _compared(record, entry, sources, local=entry.key in local)
             for record, entry in _entries(selected)
         ],
         order,
@@ -169,7 +178,6 @@ def _compared(
     record: ObjectStatus,
     entry: HistoryEntry,
     sources: Mapping[str, Commit],
-    subject: Subject,
     *,
     local: bool,
 ) -> ComparedArtifact:
@@ -186,7 +194,7 @@ def _compared(
         params=entry.params,
         metrics=entry.metrics,
         commit=entry.commit,
-        code=CodeVersion(code, subject(code)) if code is not None else None,
+        code=CodeVersion(code, None) if code is not None else None,
         seconds=entry.seconds or None,
         gpu_seconds=entry.gpu_seconds,
         cost=entry.cost or None,

@@ -54,21 +54,9 @@ class ComparedSelection:
             return "none"
         return "ascending" if self.order.ascending else "descending"
 
-    @property
-    def commits(self) -> frozenset[Commit]:
-        """Return the commits of the code of these rows."""
-        rows = self.found.artifacts
-        return frozenset(row.code.commit for row in rows if row.code is not None)
-
     def with_subjects(self, subjects: Mapping[Commit, str]) -> ComparedSelection:
         """Return the page with the known subjects of its commits."""
-        rows = (
-            replace(row, code=replace(row.code, subject=subjects.get(row.code.commit)))
-            if row.code is not None
-            else row
-            for row in self.found.artifacts
-        )
-        return replace(self, found=replace(self.found, artifacts=tuple(rows)))
+        return replace(self, found=self.found.with_subjects(subjects))
 
     def ref(self, row: ComparedArtifact) -> ObjectRef:
         """Return the object of a row."""

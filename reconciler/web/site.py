@@ -172,7 +172,7 @@ class Site:
         query = request.query_string
         compared = compared_selection(catalog, Selection.parse(query), query)
         overlay = await self._overlay(request, runs_of_artifacts(compared, catalog.records))
-        subjects = await asyncio.to_thread(self.subjects, compared.commits)
+        subjects = await asyncio.to_thread(self.subjects, compared.found.commits())
         compared = compared.with_subjects(subjects)
         tag = self._tag(repr((overlay, sorted(subjects.items()))))
         if _has(request, tag):

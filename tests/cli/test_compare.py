@@ -6,11 +6,14 @@ import csv
 import io
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
-from reconciler.types import Kind, ObjectRef
+from reconciler.git import LocalRepository
+from reconciler.types import Commit, Kind, ObjectRef
+from reconciler.workspace import CommitSubjects
 from tests.cli.conftest import Cli
 from tests.cli.example import Example
 from tests.golden_files import kept
@@ -82,6 +85,25 @@ def test_a_spreadsheet_takes_no_text_for_a_formula(
     example.sync()
     monkeypatch.chdir(example.root)
     assert {row["params.note"] for row in rows(cli, "digits-base", "tilted-cold")} == {"'=1+1", ""}
+
+
+def test_commits_that_the_clone_lacks_are_looked_up_together(
+    example: Example, cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "reconciler.yaml"
+    config.write_text(f"repository: {{url: {example.root}}}\n")
+    asked: list[Collection[Commit]] = []
+
+    def of(_: CommitSubjects, commits: Collection[Commit]) -> dict[Commit, str]:
+        asked.append(commits)
+        return dict.fromkeys(commits, "Found elsewhere")
+
+    monkeypatch.setattr(CommitSubjects, "of", of)
+    monkeypatch.setattr(LocalRepository, "has", lambda *_: False)
+    said = cli("compare", "--config", str(config), code=0)
+    assert len(asked) == 1
+    assert asked[0]
+    assert said.out.count("Found elsewhere") > 1
 
 
 def test_what_people_wrote_breaks_out_of_no_cell(

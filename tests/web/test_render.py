@@ -307,7 +307,7 @@ def test_a_comparison_has_subjects_of_commits_and_estimated_costs_with_their_cur
     of.settle(an_hour)
     known = catalog(of)
     compared = compared_selection(known, Selection.parse(""), "")
-    (commit,) = compared.commits
+    (commit,) = compared.found.commits()
     page = Page(compare_page(FRAME, known, compared.with_subjects({commit: "<b>Train</b> longer"})))
     assert f"{commit[:8]} <b>Train</b> longer" in page.text
     assert "Cost (estimate)" in page.text

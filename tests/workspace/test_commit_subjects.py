@@ -10,6 +10,7 @@ import pytest
 from reconciler.git import LocalRepository
 from reconciler.types import Commit
 from reconciler.workspace import CommitSubjects
+from reconciler.workspace.commit_subjects import MISSED
 from tests.git.history import History
 from tests.git.remotes import make_bare
 
@@ -37,6 +38,32 @@ def test_commits_of_manifests_and_of_sources_are_found(
     assert subjects.of([own, theirs, NOWHERE]) == expected
     (manifests.path / "HEAD").unlink()
     assert subjects.of([own, theirs]) == expected, "they do not change, and are remembered"
+
+
+def test_copies_are_opened_once_a_minute_for_what_no_copy_has(
+    tmp_path: Path, manifests: History, source: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, opened = [1000.0], list[Path]()
+    real = LocalRepository.open
+
+    def open_copy(path: Path) -> LocalRepository:
+        opened.append(path)
+        return real(path)
+
+    monkeypatch.setattr(LocalRepository, "open", open_copy)
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    subjects, others = CommitSubjects(tmp_path), [Commit(f"{n:040x}") for n in range(1, 50)]
+    assert subjects.of([NOWHERE, *others]) == {}
+    assert opened == [manifests.path, source.path], "each copy once for all commits"
+    now[0] += MISSED - 1
+    assert subjects.of([NOWHERE, *others]) == {}
+    assert len(opened) == 2, "what was missed a moment ago is not looked for"
+    later = source.commit({"a": "1"}, message="Mend the loss")
+    assert subjects.of([NOWHERE, later]) == {later: "Mend the loss"}
+    assert len(opened) == 4, "another commit is"
+    now[0] += 1
+    assert subjects.of([NOWHERE]) == {}
+    assert len(opened) == 6
 
 
 def test_copies_that_are_missing_or_damaged_tell_nothing(tmp_path: Path, source: History) -> None:
