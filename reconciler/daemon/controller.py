@@ -36,6 +36,7 @@ from reconciler.git import GitError, Mirror, Sources
 from reconciler.metrics import Metrics
 from reconciler.planner import (
     Plan,
+    announced_endings,
     artifacts_in_use,
     reported_losses,
     wanted_results,
@@ -347,23 +348,23 @@ class Daemon:
         next push that succeeds wakes the loop. So is what an ended run will have cost, but a run is
         ended all the same where that cannot be.
         """
-        released = bool(planned.plan.released) or self._unrecorded
-        if released or any(ending.costly for ending in planned.plan.endings):
+        if planned.plan.released or self._unrecorded:
             self._store.ledger.use_releases(hold.id for hold in planned.plan.released)
             ends = {ending.run.name for ending in planned.plan.endings}
             await self._reporter.report(planned, going_on=ends)
             try:
-                await self._store.flush()
-            except GitError as error:
-                self._pusher.failed(error)
-                if released:
-                    self._planner.applied(None)
-                    self._unrecorded = True
-                    return
+                await self._pusher.push()
+            except GitError:
+                self._planner.applied(None)
+                self._unrecorded = True
+                return
             self._unrecorded = False
             # Reported again once it is applied, from the records that are there now.
-            inputs = replace(planned.plan.inputs, records=dict(self._store.records))
-            planned = replace(planned, plan=replace(planned.plan, inputs=inputs))
+            planned = planned.with_records(self._store.records)
+        elif announced := announced_endings(planned.plan):
+            self._store.announce(announced)
+            await self._pusher.announce()
+            planned = planned.with_records(self._store.records)
         executor = PlanExecutor(
             self._engine, self._store.ledger, self._metrics, self.wake.replan, self._noticed
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
@@ -16,6 +17,8 @@ log = structlog.get_logger(__name__)
 
 #: Seconds between two pushes of the status after failures, if the interval is no longer.
 PUSH_RETRY_LONGEST = 60.0
+#: Seconds that what is to be known first waits for its push.
+ANNOUNCED = 5.0
 
 
 class StatusPusher:
@@ -39,6 +42,7 @@ class StatusPusher:
         self._troubles = troubles
         self._interval = interval
         self._told = pushed
+        self._announcing: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Push until cancelled."""
@@ -49,18 +53,39 @@ class StatusPusher:
             if not self._store.dirty:
                 continue
             try:
-                with self._metrics.push_seconds.time():
-                    recorded = await self._store.flush()
-            except GitError as error:
+                await self.push()
+            except GitError:
                 failures += 1
-                self.failed(error)
-                continue
-            failures = 0
-            self._troubles.pop("push", None)
-            self._metrics.last_push.set_to_current_time()
-            self._told(recorded)
+            else:
+                failures = 0
 
-    def failed(self, error: GitError) -> None:
+    async def push(self) -> None:
+        """Push once. Raises GitError, which is noted."""
+        try:
+            with self._metrics.push_seconds.time():
+                recorded = await self._store.flush()
+        except GitError as error:
+            self._failed(error)
+            raise
+        self._troubles.pop("push", None)
+        self._metrics.last_push.set_to_current_time()
+        self._told(recorded)
+
+    async def announce(self) -> None:
+        """Push what is to be known before it is done, unless that takes too long or fails.
+
+        A push that takes longer goes on.
+        """
+        pushing = asyncio.create_task(self._announce())
+        self._announcing.add(pushing)
+        pushing.add_done_callback(self._announcing.discard)
+        await asyncio.wait([pushing], timeout=ANNOUNCED)
+
+    async def _announce(self) -> None:
+        with suppress(GitError):
+            await self.push()
+
+    def _failed(self, error: GitError) -> None:
         """Note a failed push."""
         self._metrics.failed("push", error)
         self._troubles["push"] = f"The status cannot be pushed: {error}"

@@ -248,6 +248,12 @@ class StatusStore:
                 path, data = self._removed.put(marked)
                 self._pending[path] = data
 
+    def announce(self, records: Mapping[ObjectRef, ObjectStatus]) -> None:
+        """Take over records of objects that are there, before a sync has its result."""
+        for ref, record in records.items():
+            if ref in self.records:
+                self._put(ref, record)
+
     def report_collection(self, report: CollectionReport | None) -> bool:
         """Take over the result of a collection; returns whether it differs."""
         differs = report != self.collection

@@ -11,6 +11,8 @@ from reconciler.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from reconciler.planner.diff import make_plan
+    from reconciler.planner.endings import announced_endings
+    from reconciler.planner.entry_params import kept_params
     from reconciler.planner.forecast import ZERO, Forecast, ForecastBasis, Forecaster, Spread
     from reconciler.planner.gates import Judgement, judge, new_verdicts, unaccepted
     from reconciler.planner.holds import read_release
@@ -94,7 +96,6 @@ if TYPE_CHECKING:
     from reconciler.planner.retry_policy import CLOCK_SKEW
     from reconciler.planner.run_spec import Preview, preview, wanted_results
     from reconciler.planner.spending import MOST_MONTHS, month_of
-    from reconciler.planner.status_history import kept_params
     from reconciler.planner.status_update import statuses_after, update_status
     from reconciler.planner.tasks import ResolvedObject, Source, Task
     from reconciler.planner.wall_time import TimedTask, makespan
@@ -184,7 +185,8 @@ _MODULES = {
     "make_plan": "diff",
     "Judgement": "gates",
     "judge": "gates",
-    "kept_params": "status_history",
+    "announced_endings": "endings",
+    "kept_params": "entry_params",
     "new_verdicts": "gates",
     "month_of": "spending",
     "newest_printed": "object_status",
@@ -266,6 +268,7 @@ __all__ = [
     "VariantStatus",
     "Verdict",
     "all_images_in_use",
+    "announced_endings",
     "artifact_url",
     "artifacts_in_use",
     "collect_roots",

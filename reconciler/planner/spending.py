@@ -33,6 +33,14 @@ class RunCost:
     gpu_seconds: float = 0.0
     cost: float = 0.0
 
+    def without(self, entry: HistoryEntry) -> RunCost:
+        """Return what is left of it beside an entry of the same run."""
+        return RunCost(
+            seconds=max(0.0, round(self.seconds - entry.seconds, 3)),
+            gpu_seconds=max(0.0, round(self.gpu_seconds - entry.gpu_seconds, 3)),
+            cost=max(0.0, round(self.cost - entry.cost, _PLACES)),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class RunPricing:

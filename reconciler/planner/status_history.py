@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from reconciler.codec import whole_seconds
 from reconciler.engine import FailureClass, Run, RunPhase
+from reconciler.planner.entry_params import kept_params
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.object_status import (
     FAILED_HISTORY,
@@ -23,12 +22,12 @@ from reconciler.planner.plan import RunDeletion, TaskAction
 from reconciler.planner.spending import RunCost, RunPricing
 from reconciler.planner.tasks import Task
 from reconciler.reasons import Reason, ReasonCode, message
-from reconciler.types import JSON, Commit, ExecutionHash, TaskKey, TaskKind
+from reconciler.types import Commit, ExecutionHash, TaskKey, TaskKind
 
 #: The key of the desired artifact with its verdict, and whether a gate has given that.
 Judged = tuple[TaskKey, Verdict, bool]
-#: Characters of JSON that the params of an entry may have, and those that tell of others.
-LARGEST_PARAMS, _OTHERS = 4096, 80
+#: Growth of a run's time at which the entry for its end is renewed, and seconds beyond that.
+_GROWN, _MINUTE = 1.1, 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +38,7 @@ class HistoryUpdate:
     are its ended runs by name, ``image`` returns the image of a build key or digest. A run that was
     ``replaced`` while it ran is added with its cost; so is one that was recorded as ``ending``, and
     is none of ``runs`` any more. ``judged`` is the desired artifact's verdict, ``gated`` whether a
-    gate will judge others.
+    gate will judge others. ``removed``: the object is gone.
     """
 
     before: tuple[HistoryEntry, ...]
@@ -56,6 +55,7 @@ class HistoryUpdate:
     runs: Mapping[str, Run]
     pricing: RunPricing
     now: datetime
+    removed: bool = False
 
     def added(self) -> list[HistoryEntry]:
         """Return the entries of tasks that have ended since.
@@ -143,19 +143,29 @@ class HistoryUpdate:
             cost = self.pricing.between(record.started, failure.at, task.resources)
             yield _with_cost(entry, cost)
 
-    def ending_runs(self, asked: Iterable[RunDeletion]) -> tuple[EndingRun, ...]:
+    def ending_runs(
+        self, asked: Iterable[RunDeletion], current: Container[str | None] = ()
+    ) -> tuple[EndingRun, ...]:
         """Return the runs to record as ending.
 
-        ``asked`` are those that are not ended yet. The entry of the first time stays.
+        ``asked`` are those that are not ended yet, ``current`` the jobs of the tasks now: what is
+        wanted again is recorded no more, unless it is being deleted.
         """
+        ended = {deletion.run.name for deletion in self.replaced}
         known = {each.job: each for each in self.ending}
-        found = {}
+        found: dict[str, EndingRun] = {}
+        for job, each in known.items():
+            run = self.runs.get(job)
+            goes_on = run is not None and run.live and job not in ended
+            if run is not None and goes_on and (run.deleting or job not in current):
+                found[job] = each
         for deletion in asked:
-            job, entry = deletion.run.name, self._entry_of(deletion)
-            if deletion.run.live and not self._has(entry):
-                resources = self.pricing.resources(deletion.run, self._asked(deletion.run))
-                new = EndingRun(job=job, resources=resources, entry=entry)
-                found[job] = known.get(job, new)
+            run, entry = deletion.run, self._entry_of(deletion)
+            if run.live and (entry.started is None or not self._has(entry)):
+                resources = self.pricing.resources(run, self._asked(run))
+                new = EndingRun(job=run.name, resources=resources, entry=entry)
+                before = known.get(run.name)
+                found[run.name] = new if before is None or _is_outdated(before, new) else before
         return tuple(found.values())
 
     def _replaced(self) -> Iterator[HistoryEntry]:
@@ -165,16 +175,20 @@ class HistoryUpdate:
                 yield entry
 
     def _gone(self) -> Iterator[HistoryEntry]:
-        """Yield entries of runs whose end was recorded in advance alone."""
+        """Yield entries of runs whose end was recorded in advance alone.
+
+        Of a removed object nothing is known later, so those that are still deleted count as gone.
+        """
         ended = {deletion.run.name for deletion in self.replaced}
         for each in self.ending:
-            gone = each.job not in self.runs and each.job not in ended
-            if gone and each.entry.started is not None and not self._has(each.entry):
+            run = self.runs.get(each.job)
+            gone = run is None or (self.removed and run.live)
+            if gone and each.job not in ended and not self._has(each.entry):
                 yield each.entry
 
     def _has(self, entry: HistoryEntry) -> bool:
-        """Return whether the history has the entry of the same interrupted run."""
-        return entry.started is not None and any(
+        """Return whether an entry cost nothing, or the history has it."""
+        return entry.started is None or any(
             (e.key, e.started) == (entry.key, entry.started)
             for e in self.before
             if e.phase is TaskPhase.INTERRUPTED
@@ -216,10 +230,9 @@ class HistoryUpdate:
         self, run: Run, reason: Reason, *, began: datetime | None, end: datetime
     ) -> HistoryEntry:
         """Return the entry of a run whose command was interrupted."""
-        recorded = (of for job, of in self._known_runs() if job == run.name)
         return HistoryEntry(
             task=run.task,
-            for_evaluation=next(recorded, False),
+            for_evaluation=self._known_runs().get(run.name, False),
             key=run.key,
             phase=TaskPhase.INTERRUPTED,
             execution_hash=run.execution_hash,
@@ -230,13 +243,11 @@ class HistoryUpdate:
             message=message(reason),
         )
 
-    def _known_runs(self) -> Iterator[tuple[str, bool]]:
-        """Yield recorded runs by name, and whether each builds an evaluation's source."""
-        for record in self.recorded:
-            if record.job is not None:
-                yield record.job, record.for_evaluation
-        for each in self.ending:
-            yield each.job, each.entry.for_evaluation
+    def _known_runs(self) -> Mapping[str, bool]:
+        """Map recorded runs to whether each builds an evaluation's source."""
+        ending = {each.job: each.entry.for_evaluation for each in self.ending}
+        recorded = {r.job: r.for_evaluation for r in self.recorded if r.job is not None}
+        return ending | recorded
 
     def _earlier(self) -> Iterator[HistoryEntry]:
         """Yield the entries of recorded runs that are no task's any more.
@@ -245,7 +256,7 @@ class HistoryUpdate:
         """
         keys = {action.task.key for action, _ in self.tasks}
         asked = {(action.task.key, action.task.execution_hash) for action, _ in self.tasks}
-        for job, for_evaluation in self._known_runs():
+        for job, for_evaluation in self._known_runs().items():
             run = self.ended.get(job)
             if run is None or run.finished is None or (run.key, run.execution_hash) in asked:
                 continue
@@ -296,9 +307,27 @@ class HistoryUpdate:
         return None
 
     def _priced(self, entry: HistoryEntry, run: Run | None, asked: Task | None) -> HistoryEntry:
+        """Add a run's cost, but for what an entry of its interruption has already.
+
+        Such a run was ended with its object, which has come back before it was.
+        """
         if run is None or run.finished is None:
             return entry
-        return _with_cost(entry, self.pricing.of(run, asked, until=run.finished))
+        cost = self.pricing.of(run, asked, until=run.finished)
+        began = whole_seconds(run.placed or run.started)
+        for e in self.before:
+            interrupted = e.phase is TaskPhase.INTERRUPTED and began is not None
+            if interrupted and (e.key, e.started) == (run.key, began):
+                cost = cost.without(e)
+        return _with_cost(entry, cost)
+
+
+def _is_outdated(known: EndingRun, new: EndingRun) -> bool:
+    """Return whether a run that is still being ended has cost much more since.
+
+    Each renewal is a push.
+    """
+    return known.entry.started is None or new.entry.seconds > _GROWN * known.entry.seconds + _MINUTE
 
 
 def extended(
@@ -339,44 +368,6 @@ def _marked(entry: HistoryEntry, ledger: Ledger) -> HistoryEntry:
         return entry
     loss = ledger.losses.get(entry.key)
     return replace(entry, lost=loss.at) if loss is not None else entry
-
-
-def kept_params(params: Mapping[str, JSON]) -> dict[str, JSON]:
-    """Return params within `LARGEST_PARAMS`, with digests in place of the largest values.
-
-    Each version of an object would add as much to its file. A digest tells equal values from
-    others; the value itself is in the manifest at the entry's commit.
-    """
-    kept = dict(params)
-    texts = {name: _json(value) for name, value in params.items()}
-    total = sum(len(_json(name)) + len(text) for name, text in texts.items())
-    for name in sorted(texts, key=lambda each: len(texts[each]), reverse=True):
-        if total <= LARGEST_PARAMS:
-            return kept
-        shown = f"({len(texts[name])} characters, sha256 {_digest(texts[name])})"
-        if len(shown) < len(texts[name]):
-            kept[name] = shown
-            total += len(_json(shown)) - len(texts[name])
-    if total <= LARGEST_PARAMS:
-        return kept
-    # Very many small ones: the first of them, and what tells the others.
-    found: dict[str, JSON] = {}
-    room = LARGEST_PARAMS - _OTHERS
-    for name, value in kept.items():
-        room -= len(_json(name)) + len(_json(value))
-        if room < 0:
-            break
-        found[name] = value
-    others = len(params) - len(found)
-    return {**found, "…": f"({others} more, sha256 of all {_digest(_json(dict(params)))})"}
-
-
-def _json(value: JSON) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def _bounded(history: list[HistoryEntry]) -> tuple[HistoryEntry, ...]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from reconciler.engine import Run
 from reconciler.planner.artifact_status import ArtifactUpdate, OriginUpdate
 from reconciler.planner.conditions import ready_condition, warning_conditions
+from reconciler.planner.endings import endings_by_payer, payers_of
 from reconciler.planner.gates import judge
 from reconciler.planner.object_status import (
     Condition,
@@ -70,8 +71,8 @@ def update_status(
     for run in inputs.runs.values():
         if not run.live and run.key in keys:
             ended[run.key].append(run)
-    payers = _payers(plan)
-    replaced = _replaced(plan, payers)
+    payers = payers_of(plan)
+    replaced = endings_by_payer(plan, payers)
     records = {}
     for ref, decisions in plan.decided.items():
         item = inputs.desired[ref]
@@ -102,32 +103,6 @@ def update_status(
     return records
 
 
-def _payers(plan: Plan) -> Mapping[str, ObjectRef]:
-    """Map the run of each build to the object that pays it.
-
-    Of the objects that share it, that is one.
-    """
-    payers: dict[str, ObjectRef] = {}
-    for ref in (*plan.decided, *sorted(plan.removed)):
-        record = plan.inputs.records.get(ref)
-        for task in record.tasks if record is not None else ():
-            if task.task is TaskKind.BUILD and task.job is not None:
-                payers.setdefault(task.job, ref)
-    return payers
-
-
-def _replaced(
-    plan: Plan, payers: Mapping[str, ObjectRef]
-) -> Mapping[ObjectRef, Sequence[RunDeletion]]:
-    """Return the deletions of runs by the object that pays them."""
-    found: dict[ObjectRef, list[RunDeletion]] = {}
-    for deletion in plan.endings:
-        payer = deletion.run.object or payers.get(deletion.run.name)
-        if payer is not None:
-            found.setdefault(payer, []).append(deletion)
-    return found
-
-
 def _removed(plan: Plan, known: ObjectStatus, replaced: Sequence[RunDeletion]) -> ObjectStatus:
     """Return the last status of a removed object that has runs.
 
@@ -150,6 +125,7 @@ def _removed(plan: Plan, known: ObjectStatus, replaced: Sequence[RunDeletion]) -
         runs=inputs.runs,
         pricing=RunPricing(inputs.settings.prices, known.tasks, known.ending),
         now=inputs.now,
+        removed=True,
     )
     added = update.added()
     return replace(
@@ -249,7 +225,7 @@ class _StatusUpdate:
             desired=self.item.key,
             conditions=self._conditions(phase, reason),
             tasks=tasks,
-            ending=history.ending_runs(self.asked),
+            ending=history.ending_runs(self.asked, {task.job for task in tasks}),
             served=self.artifacts.served(self.origin.served_by(manifest)),
             spent=with_spent(self.before.spent, added, self.inputs.now),
             history=extended(self.before.history, added, self.inputs.ledger, self._judged()),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from reconciler.planner.entry_params import kept_params
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.object_status import VariantStatus
 from reconciler.planner.phases import DONE_TASKS, TaskPhase
 from reconciler.planner.plan import TaskAction
-from reconciler.planner.status_history import kept_params
 from reconciler.planner.sweeps import failure_reason, is_failed, variant_metrics
 from reconciler.planner.tasks import ResolvedObject
 from reconciler.reasons import Reason, ReasonCode, message

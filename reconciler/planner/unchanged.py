@@ -80,6 +80,7 @@ def _complete(applied: Plan) -> _Actions:
 def _is_complete(record: ObjectStatus, actions: tuple[TaskAction, ...]) -> bool:
     return (
         record.phase is Phase.READY
+        and not record.ending
         and _serves(record)
         and all(
             action.action is ActionKind.KEEP and action.phase is TaskPhase.SUCCEEDED

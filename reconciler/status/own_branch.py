@@ -49,6 +49,8 @@ from reconciler.types import API_VERSION, JSON, ForeignRef, Location, ObjectRef,
 
 #: Faults of one file that are told.
 _MOST_FAULTS = 10
+#: Runs of one object that are being ended; a sweep has as many variants.
+_MOST_ENDING = 1000
 #: Characters of JSON that the params of an entry may have; four times what is written.
 _LARGEST_PARAMS = 16 << 10
 _IMAGE_KEY = re.compile(r"[0-9a-f]{40}|sha256:[0-9a-f]{64}")
@@ -212,16 +214,19 @@ class _Reading:
         )
 
     def _ending(self, ending: tuple[EndingRun, ...], now: datetime) -> tuple[EndingRun, ...]:
-        """Return those of runs' names, with an interruption each."""
-        known: list[EndingRun] = []
+        """Return those with a run's name and an interruption, one a run."""
+        known: dict[str, EndingRun] = {}
         for number, each in enumerate(ending):
             place = f"status.ending[{number}]"
             entry = self._entry(place, each.entry, now)
+            if len(known) == _MOST_ENDING:
+                self._fault("status.ending", f"there are more than {_MOST_ENDING}")
+                break
             if not _JOB.fullmatch(each.job) or each.entry.phase is not TaskPhase.INTERRUPTED:
                 self._fault(place, "it is no run that is being ended")
             elif entry is not None:
-                known.append(replace(each, entry=entry))
-        return tuple(known)
+                known[each.job] = replace(each, entry=entry)
+        return tuple(known.values())
 
     def _spent(self, spent: Mapping[str, float]) -> Mapping[str, float]:
         known = {m: cost for m, cost in spent.items() if _MONTH.fullmatch(m) and cost >= 0}

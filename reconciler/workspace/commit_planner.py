@@ -101,6 +101,11 @@ class PlannedCommit:
         """The planned commit as it was read."""
         return self.resolved.snapshot
 
+    def with_records(self, records: Mapping[ObjectRef, ObjectStatus]) -> PlannedCommit:
+        """Return the same plan with records that were written since."""
+        inputs = replace(self.plan.inputs, records=dict(records))
+        return replace(self, plan=replace(self.plan, inputs=inputs))
+
 
 class CommitPlanner:
     """Reads, resolves and plans commits of one repository.

@@ -32,6 +32,7 @@ from reconciler.planner import (
     run_doubts,
     run_references,
 )
+from reconciler.planner.endings import announced_endings
 from reconciler.planner.ledger import Ledger
 from reconciler.planner.object_status import ObjectStatus
 from reconciler.planner.plan import RunDeletion
@@ -71,7 +72,8 @@ class LoopWorld(World):
     """A world with a bucket; ``policy`` is that of collections.
 
     ``spent`` is what ended runs have cost by month. ``refuses``: the engine ends no run
-    for now, but for those of removed objects.
+    for now, but for those of removed objects, and ``refused`` has the runs that it did not end at
+    first; ``unsure`` is what a daemon may miss of these. ``slow``: what it ends takes its time.
     """
 
     policy: RetentionPolicy = field(default_factory=RetentionPolicy)
@@ -81,6 +83,9 @@ class LoopWorld(World):
     price: float = 1.0
     spent: dict[str, float] = field(default_factory=dict)
     refuses: bool = False
+    refused: set[str] = field(default_factory=set)
+    unsure: dict[str, float] = field(default_factory=dict)
+    slow: bool = False
     compares: bool = False
 
     # -- a sync, step by step ------------------------------------------------------------------
@@ -94,8 +99,7 @@ class LoopWorld(World):
         plan = self.plan() if hidden else plan
         self.look(plan)
         self.ledger.use_releases(hold.id for hold in plan.released)
-        if any(ending.costly for ending in plan.endings):
-            plan = self.announce(plan)
+        plan = self.announce(plan)
         steps: list[RunDeletion | RunSpec] = [*plan.endings, *plan.creates()]
         refused: set[str] = set()
         for step in steps[:stop]:
@@ -106,25 +110,38 @@ class LoopWorld(World):
                 self.runs[step.name] = replace(step.pending(), created=self.now)
             elif step.run.live and self.refuses and step.run.object not in plan.removed:
                 refused.add(step.run.name)
+            elif step.run.live:
+                self.pay(step.run.name)
+                self.end(step.run.name)
             else:
-                if step.run.live:
-                    self.pay(step.run.name)
                 del self.runs[step.run.name]
-        if stop < len(steps):
+        self.refused |= refused
+        if stop <= len(steps):
             self.restart()
             return False
         self.record(plan, refused)
         return True
 
+    def end(self, name: str) -> None:
+        """End a run, which is there until `vanish` if the engine is slow."""
+        if self.slow:
+            self.runs[name] = replace(self.runs[name], deleting=True)
+        else:
+            del self.runs[name]
+
+    def vanish(self) -> None:
+        """Let all go that is being deleted."""
+        self.runs = {name: run for name, run in self.runs.items() if not run.deleting}
+
     def announce(self, plan: Plan) -> Plan:
         """Record the runs that a plan ends; the plan goes on with those records."""
-        going_on = {ending.run.name for ending in plan.endings}
-        self.records |= update_status(plan, changed={}, places={}, going_on=going_on)
+        self.records |= announced_endings(plan)
         return replace(plan, inputs=replace(plan.inputs, records=dict(self.records)))
 
     def record(self, plan: Plan, refused: Container[str] = ()) -> None:
-        """Write the statuses, as the last step of a sync."""
-        self.records |= update_status(plan, changed={}, places={}, going_on=refused)
+        """Write the statuses, as the last step of a sync; one that is as before stays."""
+        found = update_status(plan, changed={}, places={}, going_on=refused)
+        self.records |= {r: each for r, each in found.items() if self.records.get(r) != each}
         for record in self.records.values():
             self.ledger.learn_image_keys(record)
         self.cache.applied = self.last = plan
@@ -164,7 +181,14 @@ class LoopWorld(World):
         return hours * spec.resources.gpus * self.price
 
     def pay(self, name: str) -> None:
-        self.spent[self.month] = self.spent.get(self.month, 0.0) + self.cost(name)
+        cost = self.cost(name)
+        self.spent[self.month] = self.spent.get(self.month, 0.0) + cost
+        if name in self.refused:
+            self.unsure[self.month] = self.unsure.get(self.month, 0.0) + 0.1 * cost + 0.05
+
+    def working(self) -> list[str]:
+        """The live runs that are not being deleted."""
+        return [name for name in self.live() if not self.runs[name].deleting]
 
     def succeed(self, name: str) -> None:
         self.pay(name)

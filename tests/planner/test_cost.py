@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from reconciler.engine import FailureClass
+from reconciler.planner.endings import announced_endings
 from reconciler.planner.object_status import FAILED_HISTORY
 from reconciler.planner.phases import TaskPhase
 from reconciler.planner.plan import HoldKind
@@ -152,6 +153,74 @@ def test_many_runs_that_could_not_be_ended_at_first_cost_once() -> None:
     assert spent(world, "a") == 0.0
     world.sync()
     assert spent(world, "a") == 2.0 * count
+
+
+@pytest.mark.parametrize("then", ["ended", "refused at first", "the daemon was killed"])
+def test_a_superseded_build_costs_as_well(then: str) -> None:
+    built = "build: {resources: {gpu: {type: l4}}}\n  training"
+    world = priced(a=scratch("a").replace("training", built, 1))
+    world.sync()
+    (run,) = world.live()
+    world.start(run)
+    world.sync()
+    world.now += HOUR
+    world.trees[".//src/a"] = "another"
+    announce(world)
+    if then == "refused at first":
+        refuse(world)
+        announce(world)
+    elif then == "the daemon was killed":
+        del world.runs[run]
+    world.sync()
+    world.sync()
+    (entry,) = (e for e in world.records[model("a")].history if e.task is TaskKind.BUILD)
+    assert (entry.phase, entry.cost) == (TaskPhase.INTERRUPTED, 1.0)
+    assert spent(world, "a") == 1.0
+
+
+@pytest.mark.parametrize("looked", [False, True], ids=["gone", "still being deleted"])
+def test_a_run_whose_daemon_was_killed_costs_once_it_is_gone(looked: bool) -> None:
+    world = priced(a=scratch("a", GPUS))
+    run = training(world, "a")
+    world.start(run)
+    world.sync()
+    world.now += HOUR
+    world.files["a.yaml"] = world.files["a.yaml"].replace("epochs: 3", "epochs: 4")
+    announce(world)
+    if looked:
+        world.runs[run] = replace(world.runs[run], deleting=True)
+        world.sync()
+        assert spent(world, "a") == 0.0
+    del world.runs[run]
+    world.sync()
+    assert costs(world, "a") == [(TaskPhase.INTERRUPTED, 2.0, 2.0)]
+    assert spent(world, "a") == 2.0
+
+
+def test_a_removed_object_that_comes_back_to_its_run_pays_the_rest() -> None:
+    world = priced(a=scratch("a", GPUS))
+    text = world.files["a.yaml"]
+    run = training(world, "a")
+    world.start(run)
+    world.sync()
+    world.now += HOUR
+    world.files = {"b.yaml": scratch("b")}
+    plan = world.plan()
+    removed = update_status(plan, changed={}, places={}, going_on={run})[model("a")]
+    assert removed.spent == {"2026-01": 2.0}
+    world.records[model("a")] = removed
+    world.files = {"a.yaml": text}
+    world.now += HOUR
+    world.succeed(run)
+    world.sync()
+    found = [(TaskPhase.INTERRUPTED, 2.0, 2.0), (TaskPhase.SUCCEEDED, 2.0, 2.0)]
+    assert costs(world, "a") == found
+    assert spent(world, "a") == 4.0
+
+
+def announce(world: World) -> None:
+    """Record what a plan is to end, and no more."""
+    world.records |= announced_endings(world.plan())
 
 
 def refuse(world: World) -> None:

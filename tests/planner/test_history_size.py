@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from reconciler.planner.entry_params import LARGEST_PARAMS
 from reconciler.planner.object_status import HistoryEntry
-from reconciler.planner.status_history import LARGEST_PARAMS
 from reconciler.types import JSON
 from tests.planner.world import World, model, scratch
 
