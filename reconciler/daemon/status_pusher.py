@@ -72,9 +72,9 @@ class StatusPusher:
         self._told(recorded)
 
     async def announce(self) -> None:
-        """Push what is to be known before it is done, unless that takes too long or fails.
+        """Push the records of what is about to be done.
 
-        A push that takes longer goes on.
+        It is not waited for longer than `ANNOUNCED`, and goes on then. A failure is noted.
         """
         pushing = asyncio.create_task(self._announce())
         self._announcing.add(pushing)

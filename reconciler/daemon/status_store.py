@@ -249,7 +249,7 @@ class StatusStore:
                 self._pending[path] = data
 
     def announce(self, records: Mapping[ObjectRef, ObjectStatus]) -> None:
-        """Take over records of objects that are there, before a sync has its result."""
+        """Take over records of objects before a sync has its result."""
         for ref, record in records.items():
             if ref in self.records:
                 self._put(ref, record)

@@ -1,4 +1,4 @@
-"""The runs that a plan ends: who pays them, and their record before they are ended. Pure."""
+"""Runs that a plan ends: their payers, and their records in advance. Pure."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from reconciler.types import ObjectRef, TaskKind
 
 
 def announced_endings(plan: Plan) -> dict[ObjectRef, ObjectStatus]:
-    """Return the records that name the runs to end, before the plan is applied.
+    """Return the changed records that name the runs to end.
 
-    Only those of runs that have cost something, and only what differs.
+    They are written before the plan is applied, for runs that have cost something.
     """
     found = {}
     for ref, endings in endings_by_payer(plan, payers_of(plan)).items():

@@ -34,7 +34,7 @@ class RunCost:
     cost: float = 0.0
 
     def without(self, entry: HistoryEntry) -> RunCost:
-        """Return what is left of it beside an entry of the same run."""
+        """Return the rest beside an entry of the same run."""
         return RunCost(
             seconds=max(0.0, round(self.seconds - entry.seconds, 3)),
             gpu_seconds=max(0.0, round(self.gpu_seconds - entry.gpu_seconds, 3)),

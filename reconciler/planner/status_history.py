@@ -307,9 +307,9 @@ class HistoryUpdate:
         return None
 
     def _priced(self, entry: HistoryEntry, run: Run | None, asked: Task | None) -> HistoryEntry:
-        """Add a run's cost, but for what an entry of its interruption has already.
+        """Add a run's cost, but for the part that was counted before.
 
-        Such a run was ended with its object, which has come back before it was.
+        An entry of its interruption has that where its object was removed, and came back to it.
         """
         if run is None or run.finished is None:
             return entry
@@ -323,9 +323,9 @@ class HistoryUpdate:
 
 
 def _is_outdated(known: EndingRun, new: EndingRun) -> bool:
-    """Return whether a run that is still being ended has cost much more since.
+    """Return whether a run has cost much more since.
 
-    Each renewal is a push.
+    It is still being ended, and each renewal of its entry is a push.
     """
     return known.entry.started is None or new.entry.seconds > _GROWN * known.entry.seconds + _MINUTE
 
