@@ -358,7 +358,7 @@ def _history_row(record: ObjectStatus, entry: HistoryEntry, prices: Prices) -> t
     )
     message = "" if entry.phase is TaskPhase.SUCCEEDED else entry.message
     key = entry.key[:12]
-    took = seconds(entry.seconds) if entry.seconds else ""
+    took = seconds(entry.seconds) if entry.timed else ""
     gpu_hours = f"{entry.gpu_seconds / HOUR:.2f}" if entry.gpu_seconds else ""
     cost = prices.shown(entry.cost) if entry.cost else ""
     price = (took, gpu_hours, cost)

@@ -218,7 +218,8 @@ class HistoryEntry:
     noticed to be gone. ``hidden`` is when a collection hid it, ``collected`` when one removed it,
     or what failed attempts had left, and ``restored`` when it was last taken back. ``seconds`` are
     those that the run's pods took, ``gpu_seconds`` theirs by GPU; ``cost`` is by the prices of that
-    time.
+    time. Where the time is not recorded they are 0, as of a run that was ``instant``: it took less
+    than a second.
     """
 
     task: TaskKind
@@ -233,6 +234,7 @@ class HistoryEntry:
     metrics: Metrics = field(default_factory=dict)
     warnings: tuple[ResultWarning, ...] = ()
     seconds: float = 0.0
+    instant: bool = False
     gpu_seconds: float = 0.0
     cost: float = 0.0
     artifact: str | None = None
@@ -251,6 +253,11 @@ class HistoryEntry:
     def label(self) -> str:
         """The name of the task beside the others of its object."""
         return self.task.label(for_evaluation=self.for_evaluation)
+
+    @property
+    def timed(self) -> bool:
+        """True if the time of the run is recorded."""
+        return self.instant or self.seconds > 0
 
     @property
     def gone(self) -> bool:

@@ -8,7 +8,7 @@ history, which forgets old failures.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -27,15 +27,20 @@ _PLACES = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunCost:
-    """Seconds of a run's pods, their GPU seconds, and their cost."""
+    """Seconds of a run's pods, their GPU seconds, and their cost.
 
+    Not ``known``: when it began is not, or another object pays.
+    """
+
+    known: bool = False
     seconds: float = 0.0
     gpu_seconds: float = 0.0
     cost: float = 0.0
 
     def without(self, entry: HistoryEntry) -> RunCost:
         """Return the rest beside an entry of the same run."""
-        return RunCost(
+        return replace(
+            self,
             seconds=max(0.0, round(self.seconds - entry.seconds, 3)),
             gpu_seconds=max(0.0, round(self.gpu_seconds - entry.gpu_seconds, 3)),
             cost=max(0.0, round(self.cost - entry.cost, _PLACES)),
@@ -71,6 +76,7 @@ class RunPricing:
         """Return the cost of these resources between two times."""
         seconds = round(max(0.0, (until - began).total_seconds()), 3)
         return RunCost(
+            known=True,
             seconds=seconds,
             gpu_seconds=round(seconds * resources.gpus, 3),
             cost=round(self.prices.cost(resources, seconds), _PLACES),

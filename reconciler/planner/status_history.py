@@ -353,9 +353,15 @@ def _ended_as(run: Run) -> TaskPhase:
 
 
 def _with_cost(entry: HistoryEntry, cost: RunCost) -> HistoryEntry:
-    if not cost.seconds:
+    if not cost.known:
         return entry
-    return replace(entry, seconds=cost.seconds, gpu_seconds=cost.gpu_seconds, cost=cost.cost)
+    return replace(
+        entry,
+        seconds=cost.seconds,
+        instant=not cost.seconds,
+        gpu_seconds=cost.gpu_seconds or entry.gpu_seconds,
+        cost=cost.cost,
+    )
 
 
 def _is_lost(entry: HistoryEntry, ledger: Ledger) -> bool:

@@ -195,7 +195,7 @@ def _compared(
         metrics=entry.metrics,
         commit=entry.commit,
         code=CodeVersion(code, None) if code is not None else None,
-        seconds=entry.seconds or None,
+        seconds=entry.seconds if entry.timed else None,
         gpu_seconds=entry.gpu_seconds,
         cost=entry.cost or None,
         url=entry.artifact or "",

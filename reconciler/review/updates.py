@@ -162,14 +162,17 @@ class _Artifacts:
         """Return the recorded cost of all runs for one, None if unknown.
 
         Another cluster's is: its prices are its own. So is that of what ran before there were
-        prices, or for free.
+        prices, or for free, and of a run whose time is not recorded: one that nobody saw, or that
+        another object pays.
         """
         record = self.plan.inputs.records.get(self.of) if isinstance(self.of, ObjectRef) else None
         history = record.history if record is not None else ()
         made = [entry for entry in history if entry.key == key]
+        if not made or not all(entry.timed for entry in made):
+            return None
         cost = sum(entry.cost for entry in made)
-        free = not self.plan.inputs.settings.prices or any(entry.seconds for entry in made)
-        return cost if cost or (made and not free) else None
+        at_once = all(entry.instant for entry in made) and self.plan.inputs.settings.prices
+        return cost if cost or at_once else None
 
     @property
     def _remote(self) -> RemoteObject | None:

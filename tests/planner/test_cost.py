@@ -53,6 +53,22 @@ def test_a_complete_run_costs_the_time_of_its_pod_on_all_gpus() -> None:
     assert world.records[model("a")].spent == {"2026-01": 4.0}
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_run_of_no_second_costs_its_startup_and_one_of_no_known_begin_nothing(
+    *, begun: bool
+) -> None:
+    world = priced(a=scratch("a", GPUS))
+    world.settings = replace(world.settings, prices=replace(PRICES, startup=3600.0))
+    run = training(world, "a")
+    if begun:
+        world.start(run)
+    world.succeed(run)
+    world.sync()
+    (entry,) = (e for e in world.records[model("a")].history if e.task is TaskKind.TRAIN)
+    assert (entry.timed, entry.seconds, entry.cost) == (begun, 0.0, 2.0 if begun else 0.0)
+    assert spent(world, "a") == entry.cost
+
+
 def test_interrupted_and_failed_runs_cost_as_well() -> None:
     world = priced(a=scratch("a", GPUS))
     training(world, "a")

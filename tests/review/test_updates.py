@@ -201,9 +201,33 @@ def test_the_request_of_a_promotion_has_the_price_of_what_is_made_from_it() -> N
 
 
 def test_what_took_no_second_has_cost_nothing_yet_in_that_currency() -> None:
-    at_once = serving(end=World.succeed)
-    (text,) = [shown(u) for u in promotion_updates(at_once.plan(), {})]
+    def at_once(world: World, run: str) -> None:
+        world.runs[run] = replace(world.runs[run], started=world.now)
+        world.succeed(run)
+
+    (text,) = [shown(u) for u in promotion_updates(serving(end=at_once).plan(), {})]
     assert "| cost of its runs (estimate) | `EUR 0.00` | `EUR 0.00` |\n" in text
+    (text,) = [shown(u) for u in promotion_updates(serving(Prices(), at_once).plan(), {})]
+    assert "cost" not in text
+
+
+def test_what_has_no_recorded_begin_has_no_cost() -> None:
+    (text,) = [shown(u) for u in promotion_updates(serving(end=World.succeed).plan(), {})]
+    assert "cost" not in text
+
+
+@pytest.mark.parametrize("unseen", [False, True])
+def test_runs_whose_time_is_not_recorded_have_no_cost(*, unseen: bool) -> None:
+    world = serving()
+    record = world.records[model("base")]
+    last = record.history[-1]
+    assert last.task is TaskKind.TRAIN
+    found = replace(last, seconds=0.0, gpu_seconds=0.0, cost=0.0)
+    # It was found in a bucket, or made again by a run that nobody saw.
+    history = (*record.history, found) if unseen else (*record.history[:-1], found)
+    world.records[model("base")] = replace(record, history=history)
+    (text,) = [shown(u) for u in promotion_updates(world.plan(), {})]
+    assert "| cost of its runs (estimate) | `EUR 2.00` | - |\n" in text
 
 
 def test_no_name_breaks_out_of_a_table() -> None:
