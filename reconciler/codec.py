@@ -120,7 +120,7 @@ class Codec(Generic[T]):
         form = self._prepared or self._prepare()
         try:
             found = msgspec.convert(tree, form.struct)
-        except (msgspec.ValidationError, RecursionError) as error:
+        except (msgspec.ValidationError, RecursionError, UnicodeEncodeError) as error:
             raise CodecError(_located(error)) from error
         value: T = self._build(self._cls, form, found)
         return value

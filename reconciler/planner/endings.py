@@ -1,4 +1,4 @@
-"""Runs that a plan ends: their payers, and their records in advance. Pure."""
+"""Runs that a plan ends: their payers and advance records. Pure."""
 
 from __future__ import annotations
 

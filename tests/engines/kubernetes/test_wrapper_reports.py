@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,6 +111,12 @@ def values(file: Path) -> list[float]:
     return [point.value for point in curves.metrics.get("n", ())] if curves is not None else []
 
 
+def latest(store: ReportedProgress) -> Any:
+    """The metrics that the run has reported last."""
+    progress = store.latest(RUN)
+    return progress.metrics if progress is not None else None
+
+
 @pytest.mark.parametrize("staged", [False, True])
 def test_a_pod_that_is_killed_has_left_its_curves(
     pod: MakeContainer, tmp_path: Path, staged: bool
@@ -131,14 +138,18 @@ def test_a_daemon_that_is_started_anew_goes_on_with_the_curves(
     file = tmp_path / "bucket/key/logs/progress-1.jsonl"
     port = free(1)[0]
     address = f"127.0.0.1:{port}"
-    gate = tmp_path / "gate"
+    gate, end = tmp_path / "gate", tmp_path / "end"
     container = container_of(pod, tmp_path, f"http://{address}/progress/{RUN}")
-    script = f"n=1; {REPORT}; until [ -e {gate} ]; do sleep 0.1; done; n=2; {REPORT}; exec sleep 2"
+    waits = [f"until [ -e {each} ]; do sleep 0.1; done" for each in (gate, end)]
+    script = f"n=1; {REPORT}; {waits[0]}; n=2; {REPORT}; {waits[1]}"
     with container.shell(script) as running:
         with daemon(ReportedProgress({RUN: 1}.get), address):
             until(lambda: values(file) == [1], what="the curves of the first daemon")
         gate.touch()
-        with daemon(ReportedProgress({RUN: 1}.get), address):
+        second = ReportedProgress({RUN: 1}.get)
+        with daemon(second, address):
+            until(lambda: latest(second) == {"n": 2}, what="a report to the second daemon")
+            end.touch()
             ended = running.wait()
     assert (ended.code, ended.termination.state) == (0, TerminationState.COMPLETE), ended
     assert values(file) == [1, 2]
