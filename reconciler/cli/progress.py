@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -61,7 +60,9 @@ class _ClusterProgress:
         return self._found.get(run)
 
     def _look(self) -> None:
-        from reconciler.daemon import noted_progress  # noqa: PLC0415 -- takes a second
+        import asyncio  # noqa: PLC0415 -- these two take a second
+
+        from reconciler.daemon import noted_progress  # noqa: PLC0415
 
         try:
             self._found = asyncio.run(asyncio.wait_for(noted_progress(self.setup), PATIENCE))
