@@ -157,7 +157,10 @@ class RetentionPlan:
 
 
 def plan_retention(inputs: RetentionInput) -> RetentionPlan:
-    """Plan a collection: artifacts to keep, hide, remove and restore."""
+    """Plan a collection: artifacts to keep, hide, remove and restore.
+
+    With doubts nothing goes, so nobody is asked to release a hold either.
+    """
     artifacts, policy = inputs.artifacts, inputs.policy
     kept, blind = _kept(inputs)
     rest = sorted(
@@ -168,7 +171,7 @@ def plan_retention(inputs: RetentionInput) -> RetentionPlan:
     early = {a.url for a in rest if a.hidden is None or inputs.now - a.hidden < policy.grace}
     due = [a for a in rest if a.hidden is not None and a.url not in early]
     restore = [a for key, a in sorted(artifacts.items()) if key in kept and a.hidden is not None]
-    holds = tuple(_holds(inputs, unreferenced))
+    holds = tuple(_holds(inputs, unreferenced)) if not inputs.doubts else ()
     held = frozenset[TaskKey]().union(*(hold.keys for hold in holds))
 
     def may_go(artifact: RetainedArtifact) -> bool:
