@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from reconciler.daemon.retention_reader import RecordedArtifacts, recorded_artifacts
-from reconciler.engine import RunSpec
+from reconciler.engine import FailureClass, Run, RunSpec
 from reconciler.engines.local import ArtifactFacts, ArtifactState
 from reconciler.planner import (
     HistoryEntry,
@@ -102,6 +102,7 @@ class LoopWorld(World):
         plan = self.announce(plan)
         steps: list[RunDeletion | RunSpec] = [*plan.endings, *plan.creates()]
         refused: set[str] = set()
+        cleared: dict[str, float] = {}
         for step in steps[:stop]:
             if isinstance(step, RunSpec):
                 self.check_creation(step)
@@ -114,9 +115,11 @@ class LoopWorld(World):
                 self.pay(step.run.name)
                 self.end(step.run.name)
             else:
-                del self.runs[step.run.name]
+                cleared[step.run.name] = self.cost_until_end(self.runs.pop(step.run.name))
         self.refused |= refused
         if stop <= len(steps):
+            # Nothing is known of what failed without a daemon, and its first sync clears.
+            self.unsure[self.month] = self.unsure.get(self.month, 0.0) + sum(cleared.values())
             self.restart()
             return False
         self.record(plan, refused)
@@ -180,6 +183,14 @@ class LoopWorld(World):
         hours = (self.now - run.started) / HOUR if run.started is not None else 0.0
         return hours * spec.resources.gpus * self.price
 
+    def cost_until_end(self, run: Run) -> float:
+        """What an ended run has cost, if it has failed by no fault of its command."""
+        failed = run.failure is FailureClass.INFRASTRUCTURE
+        if not failed or run.started is None or run.finished is None:
+            return 0.0
+        gpus = self.specs[run.name].resources.gpus
+        return (run.finished - run.started) / HOUR * gpus * self.price
+
     def pay(self, name: str) -> None:
         cost = self.cost(name)
         self.spent[self.month] = self.spent.get(self.month, 0.0) + cost
@@ -191,6 +202,8 @@ class LoopWorld(World):
         return [name for name in self.live() if not self.runs[name].deleting]
 
     def succeed(self, name: str) -> None:
+        if self.runs[name].started is None:
+            self.start(name)
         self.pay(name)
         super().succeed(name)
         spec, ref = self.specs[name], self.specs[name].object

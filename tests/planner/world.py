@@ -210,7 +210,7 @@ class World:
             tenant_unreadable=self.tenant_unreadable,
             records=cache.snapshot("records", self.records),
             ledger=self.ledger,
-            runs=self.runs,
+            runs=dict(self.runs),
             capacity=self.capacity,
             released=self.released,
             tenant_releases=self.tenant_releases,
