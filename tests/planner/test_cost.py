@@ -10,7 +10,7 @@ import pytest
 from reconciler.engine import FailureClass
 from reconciler.planner.endings import announced_endings
 from reconciler.planner.object_status import FAILED_HISTORY
-from reconciler.planner.phases import TaskPhase
+from reconciler.planner.phases import Phase, TaskPhase
 from reconciler.planner.plan import HoldKind
 from reconciler.planner.prices import Prices
 from reconciler.planner.status_update import update_status
@@ -133,6 +133,26 @@ def test_a_run_that_could_not_be_ended_at_first_costs_once(
     world.sync()
     assert costs(world, "a") == [(phase, cost, cost)]
     assert spent(world, "a") == cost
+    assert not world.records[model("a")].ending
+
+
+def test_an_object_that_is_ready_again_pays_for_the_run_that_was_being_ended() -> None:
+    world = priced(a=scratch("a", GPUS))
+    first = world.files["a.yaml"]
+    world.settle()
+    before = spent(world, "a")
+    world.files["a.yaml"] = first.replace("epochs: 3", "epochs: 4")
+    world.sync()
+    (run,) = world.live()
+    world.start(run)
+    world.sync()
+    world.files["a.yaml"] = first
+    world.now += HOUR
+    refuse(world)
+    assert world.phase("a") is Phase.READY
+    del world.runs[run]
+    world.sync()
+    assert spent(world, "a") == before + 2.0
     assert not world.records[model("a")].ending
 
 
