@@ -141,7 +141,8 @@ def test_a_daemon_that_is_started_anew_goes_on_with_the_curves(
     gate, end = tmp_path / "gate", tmp_path / "end"
     container = container_of(pod, tmp_path, f"http://{address}/progress/{RUN}")
     waits = [f"until [ -e {each} ]; do sleep 0.1; done" for each in (gate, end)]
-    script = f"n=1; {REPORT}; {waits[0]}; n=2; {REPORT}; {waits[1]}"
+    # An attempt's age is told in whole seconds; what is no later than what was kept is that.
+    script = f"n=1; {REPORT}; {waits[0]}; sleep 2; n=2; {REPORT}; {waits[1]}"
     with container.shell(script) as running:
         with daemon(ReportedProgress({RUN: 1}.get), address):
             until(lambda: values(file) == [1], what="the curves of the first daemon")
