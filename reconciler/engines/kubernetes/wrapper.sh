@@ -196,10 +196,7 @@ if [ "$rank" = 0 ]; then
     number_attempt
     log=$model/logs/attempt-$attempt.log
     # Before the command has cost anything: a store that does not take this takes nothing of it.
-    # A shell does not see an error of close(), with which others than rclone say so; cp does.
-    [ -z "$stage" ] || if [ -n "$rclone" ]; then barrier
-    else cp /dev/null "$artifact/.reconciler-probe" && rm -f "$artifact/.reconciler-probe"; fi ||
-        fail "the bucket does not take what is written; the command is not started"
+    [ -z "$stage" ] || barrier || fail "the bucket does not take what is written; the command is not started"
     if [ "$nodes" -gt 1 ]; then
         rm -f "$artifact"/.reconciler-ranks-*
         echo "$attempt" >"$ranks-attempt" || fail "the other ranks cannot be told of the attempt"

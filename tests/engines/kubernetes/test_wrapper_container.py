@@ -21,7 +21,7 @@ def test_the_init_container_keeps_to_the_restricted_standard() -> None:
 
 
 def test_the_scripts_are_small_enough_for_every_pod() -> None:
-    assert len(json.dumps(install_container("busybox"))) < 55_000
+    assert len(json.dumps(install_container("busybox"))) < 54_000
 
 
 def test_nothing_is_left_for_the_kubelet_to_replace() -> None:
