@@ -197,8 +197,7 @@ class StatusStore:
                 self.ledger.removed_spent[ref] = known.spent
                 self.phases.put(ref, None)
                 self._pending[status_path(ref)] = None
-                path, data = self._removed.put(known)
-                self._pending[path] = data
+                self._pending |= [self._removed.put(known)]
         if grown:
             self._divide()
         known_sync = self._sync
@@ -245,14 +244,12 @@ class StatusStore:
         for record in self.removed_records():
             marked = _marked(record, mark)
             if marked is not record:
-                path, data = self._removed.put(marked)
-                self._pending[path] = data
+                self._pending |= [self._removed.put(marked)]
 
     def announce(self, records: Mapping[ObjectRef, ObjectStatus]) -> None:
         """Take over records of objects before a sync has its result."""
         for ref, record in records.items():
-            if ref in self.records:
-                self._put(ref, record)
+            self._put(ref, record)
 
     def report_collection(self, report: CollectionReport | None) -> bool:
         """Take over the result of a collection; returns whether it differs."""

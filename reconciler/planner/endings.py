@@ -22,30 +22,36 @@ def announced_endings(plan: Plan) -> dict[ObjectRef, ObjectStatus]:
         known = plan.inputs.records.get(ref)
         costly = [each for each in endings if each.costly]
         if known is not None and costly:
-            ending = _history(plan, known).ending_runs(costly)
+            ending = recorded_history(plan, known).ending_runs(costly)
             if ending != known.ending:
                 found[ref] = replace(known, ending=ending)
     return found
 
 
-def _history(plan: Plan, known: ObjectStatus) -> HistoryUpdate:
-    """Return the history of an object as it was recorded."""
+def recorded_history(
+    plan: Plan, known: ObjectStatus, replaced: Sequence[RunDeletion] = ()
+) -> HistoryUpdate:
+    """Return the update of a history from the record alone.
+
+    A gate that would have judged what was made is not known, so its verdict is still to be given.
+    """
     inputs = plan.inputs
     return HistoryUpdate(
         before=known.history,
         tasks=(),
         recorded=known.tasks,
-        ended={},
+        ended={each.run.name: each.run for each in replaced if not each.run.live},
         ledger=inputs.ledger,
         commit=known.manifest.commit if known.manifest else None,
         image=lambda _: None,
         judged=None,
-        gated=False,
-        replaced=(),
+        gated=True,
+        replaced=replaced,
         ending=known.ending,
         runs=inputs.runs,
         pricing=RunPricing(inputs.settings.prices, known.tasks, known.ending),
         now=inputs.now,
+        removed=known.ref in plan.removed,
     )
 
 

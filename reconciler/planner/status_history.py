@@ -151,7 +151,7 @@ class HistoryUpdate:
         ``asked`` are those that are not ended yet, ``current`` the jobs of the tasks now: what is
         wanted again is recorded no more, unless it is being deleted.
         """
-        ended = {deletion.run.name for deletion in self.replaced}
+        ended = self._ended_now()
         known = {each.job: each for each in self.ending}
         found: dict[str, EndingRun] = {}
         for job, each in known.items():
@@ -168,6 +168,10 @@ class HistoryUpdate:
                 found[run.name] = new if before is None or _is_outdated(before, new) else before
         return tuple(found.values())
 
+    def _ended_now(self) -> set[str]:
+        """Return the names of the runs that are ended now."""
+        return {deletion.run.name for deletion in self.replaced}
+
     def _replaced(self) -> Iterator[HistoryEntry]:
         """Yield entries of runs that are ended now, and have cost something."""
         for deletion in self.replaced:
@@ -179,7 +183,7 @@ class HistoryUpdate:
 
         Of a removed object nothing is known later, so those that are still deleted count as gone.
         """
-        ended = {deletion.run.name for deletion in self.replaced}
+        ended = self._ended_now()
         for each in self.ending:
             run = self.runs.get(each.job)
             gone = run is None or (self.removed and run.live)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from reconciler.engine import Run
 from reconciler.planner.artifact_status import ArtifactUpdate, OriginUpdate
 from reconciler.planner.conditions import ready_condition, warning_conditions
-from reconciler.planner.endings import endings_by_payer, payers_of
+from reconciler.planner.endings import endings_by_payer, payers_of, recorded_history
 from reconciler.planner.gates import judge
 from reconciler.planner.object_status import (
     Condition,
@@ -106,28 +106,10 @@ def update_status(
 def _removed(plan: Plan, known: ObjectStatus, replaced: Sequence[RunDeletion]) -> ObjectStatus:
     """Return the last status of a removed object that has runs.
 
-    One may have ended since the last sync. A gate that would have judged it is not known any more,
-    so its verdict is still to be given.
+    One may have ended since the last sync.
     """
     inputs = plan.inputs
-    update = HistoryUpdate(
-        before=known.history,
-        tasks=(),
-        recorded=known.tasks,
-        ended={each.run.name: each.run for each in replaced if not each.run.live},
-        ledger=inputs.ledger,
-        commit=known.manifest.commit if known.manifest else None,
-        image=lambda _: None,
-        judged=None,
-        gated=True,
-        replaced=replaced,
-        ending=known.ending,
-        runs=inputs.runs,
-        pricing=RunPricing(inputs.settings.prices, known.tasks, known.ending),
-        now=inputs.now,
-        removed=True,
-    )
-    added = update.added()
+    added = recorded_history(plan, known, replaced).added()
     return replace(
         known,
         ending=(),

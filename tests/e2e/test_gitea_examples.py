@@ -10,6 +10,8 @@ import pytest
 
 from tests.e2e.gitea_site import GiteaSite
 from tests.e2e.site import git, until
+from tests.e2e.test_gitea_updates import requests
+from tests.e2e.test_update_requests import key
 from tests.forge.gitea import Gitea
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples-repo"
@@ -32,17 +34,6 @@ def team(tmp_path: Path, gitea: Gitea) -> GiteaSite:
     site.edit("models/production.yaml", "{name: tilted-full}", pinned)
     assert site.sync("Pin what production serves").returncode == 0
     return site
-
-
-def key(team: GiteaSite, name: str) -> str:
-    found: str = team.statuses()[name]["artifact"]["key"]
-    return found
-
-
-def requests(team: GiteaSite) -> list[tuple[str, str]]:
-    """State and title of the requests of ``bot``."""
-    found = team.repository.requests()
-    return [(r["state"], r["title"]) for r in found if r["user"]["login"] == "bot"]
 
 
 def test_production_takes_a_better_model_by_a_merge(team: GiteaSite) -> None:

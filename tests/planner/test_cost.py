@@ -30,6 +30,16 @@ def priced(**files: str) -> World:
     return world
 
 
+def an_hour_in() -> tuple[World, str]:
+    """A world with a training on two GPUs that began an hour ago, and its run."""
+    world = priced(a=scratch("a", GPUS))
+    run = training(world, "a")
+    world.start(run)
+    world.sync()
+    world.now += HOUR
+    return world, run
+
+
 def costs(world: World, name: str) -> list[tuple[TaskPhase, float, float]]:
     history = world.records[model(name)].history
     return [(e.phase, e.gpu_seconds / 3600, e.cost) for e in history if e.task is TaskKind.TRAIN]
@@ -88,11 +98,7 @@ def test_interrupted_and_failed_runs_cost_as_well() -> None:
 
 
 def test_a_superseded_run_costs_what_it_was_created_with() -> None:
-    world = priced(a=scratch("a", GPUS))
-    run = training(world, "a")
-    world.start(run)
-    world.sync()
-    world.now += HOUR
+    world, _ = an_hour_in()
     world.files["a.yaml"] = scratch("a", GPUS.replace("2", "8")).replace("epochs: 3", "epochs: 9")
     world.sync()
     assert costs(world, "a") == [(TaskPhase.INTERRUPTED, 2.0, 2.0)]
@@ -216,11 +222,7 @@ def test_a_superseded_build_costs_as_well(then: str) -> None:
 
 @pytest.mark.parametrize("looked", [False, True], ids=["gone", "still being deleted"])
 def test_a_run_whose_daemon_was_killed_costs_once_it_is_gone(looked: bool) -> None:
-    world = priced(a=scratch("a", GPUS))
-    run = training(world, "a")
-    world.start(run)
-    world.sync()
-    world.now += HOUR
+    world, run = an_hour_in()
     world.files["a.yaml"] = world.files["a.yaml"].replace("epochs: 3", "epochs: 4")
     announce(world)
     if looked:
@@ -268,11 +270,7 @@ def refuse(world: World) -> None:
 
 
 def test_a_run_of_a_removed_object_costs_until_it_is_ended() -> None:
-    world = priced(a=scratch("a", GPUS))
-    run = training(world, "a")
-    world.start(run)
-    world.sync()
-    world.now += HOUR
+    world, _ = an_hour_in()
     world.files = {"b.yaml": scratch("b")}
     plan = world.plan()
     assert model("a") in plan.removed
